@@ -1,0 +1,53 @@
+# Two commands set everything up on a machine that has Python 3.11 to 3.13 and make:
+#   make book    the whole site in _build/html, from stored rows
+#   make test    all tests
+# Both keep their environment in .venv.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: book test results status lint lock notebooks clean
+
+book: $(READY)
+	rm -rf _build/html
+	$(BIN)/jupyter-book build book/
+	$(BIN)/python book/check_site.py
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+# Rows that are not stored yet: make results PROFILE=laptop LIMIT=9m
+PROFILE ?= laptop
+LIMIT   ?=
+results: $(READY)
+	$(BIN)/python -m washout results --profile $(PROFILE) $(if $(LIMIT),--limit $(LIMIT))
+
+status: $(READY)
+	$(BIN)/python -m washout status
+
+lint: $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check lib tests benchmarks book
+	$(BIN)/mypy
+
+# The .py files are the source of the notebooks.
+notebooks: $(READY)
+	$(BIN)/jupytext --to ipynb --update book/*.py
+
+# Versions that were seen to work; without the CUDA packages, which torch pins itself.
+lock: $(READY)
+	$(BIN)/python -m pip freeze --exclude-editable | grep -viE '^(nvidia|cuda|triton|-e )' \
+		| sed 's/+.*//' > constraints.txt
+
+clean:
+	rm -rf _build
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"washout needs Python 3.11 to 3.13, {sys.executable} is {v.major}.{v.minor}; name another with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[book,test,cluster]"
+	touch $(READY)

@@ -1,0 +1,77 @@
+"""Chapter 3's profiles, labels and recipes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from washout.training import Recipe
+
+DATASETS = ("mnist", "digits")  # the paper's first, the bundled one last
+BUNDLED = ("digits",)
+
+# What the paper attacks with, and the undefended accuracy on attacked images that its Table 1
+# implies (methods page): each attack's free parameter is calibrated to it on validation images.
+MAIN = ("fgsm", "bim", "jsma")
+CALIBRATION: dict[str, tuple[str, float, tuple[float, ...]]] = {
+    "fgsm": ("eps", 0.178, tuple(round(0.1 + 0.005 * i, 3) for i in range(81))),
+    "bim": ("eps", 0.0, (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)),
+    "jsma": ("gamma", 0.03, (0.05, 0.08, 0.1, 0.12, 0.145, 0.17, 0.2, 0.25, 0.3)),
+}
+
+# Chapter labels that are not attacks' names: the attack behind each, and its fixed settings.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bim-b": ("bim", {"stop": "last"}),
+    "noise": ("noise", {}),  # signs drawn at random, as large as FGSM's: a control, no attack
+}
+OTHERS = ("bim-b", "noise", "pgd", "deepfool", "cw")
+
+CROP = 26
+CROPS = (22, 23, 24, 25, 26, 27)
+COUNT = 5
+PASSES = (5, 10, 20, 50, 100)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is computed.
+
+    Attributes:
+        n: test images drawn, each clean and attacked.
+        n_validation: validation images, for thresholds.
+        n_calibration: the first of them, for the attacks' strength.
+        epochs: of training.
+        passes: stochastic passes for the uncertainty.
+        seeds: of network, draw and attack, for the spread.
+        n_small: test images for what costs most (Carlini-Wagner, the adaptive attacker, a second
+            library).
+    """
+
+    n: int
+    n_validation: int
+    n_calibration: int
+    epochs: int
+    n_small: int
+    seeds: tuple[int, ...] = (0,)
+    passes: int = 50
+
+
+PROFILES = {
+    "smoke": Profile(n=100, n_validation=100, n_calibration=50, epochs=4, n_small=20, passes=10),
+    "laptop": Profile(n=5000, n_validation=2000, n_calibration=1000, epochs=12, n_small=500),
+    "paper": Profile(
+        n=5000, n_validation=5000, n_calibration=2000, epochs=12, n_small=1000, seeds=(0, 1, 2)
+    ),
+}
+
+
+def settings(profile: str) -> dict[str, Any]:
+    """The profile's numbers, without the seeds (which are each row's own)."""
+    found = asdict(PROFILES[profile])
+    del found["seeds"]
+    return found
+
+
+def recipe(net: str, dataset: str, profile: str, seed: int) -> Recipe:
+    """How the chapter's networks are trained; the paper states dropout 0.5 only."""
+    return Recipe(model=net, data=dataset, epochs=PROFILES[profile].epochs, seed=seed)

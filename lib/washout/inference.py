@@ -1,0 +1,45 @@
+"""Running a classifier over more images than fit in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in evaluation mode; every module's own mode is put back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@torch.inference_mode()
+def logits(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    batch_size: int = 500,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Logits (B, K) of images (B, C, H, W), on the CPU, with the model in evaluation mode."""
+    with evaluating(model.to(device)):
+        return torch.cat([model(batch.to(device)).float().cpu() for batch in images.split(batch_size)])
+
+
+def predict(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    batch_size: int = 500,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Classes (B,) of images (B, C, H, W)."""
+    return logits(model, images, batch_size=batch_size, device=device).argmax(1)

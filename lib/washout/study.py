@@ -1,0 +1,314 @@
+"""A study computes rows of tables once, stores each at once, and finds them again.
+
+A table is a list of row specifications and a function of one of them, both importable from
+``washout.chapters``: notebooks show and call them, ``python -m washout results`` runs them on
+machines without Jupyter, and an executor spreads them over workers.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import Timeout
+from safetensors.torch import load_file, save
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from washout.checks import check_choice, check_device
+from washout.files import write_whole
+from washout.paths import data_folder, project_root, results_folder, weights_folder
+from washout.store import Row, Spec, Store, fingerprint
+
+PROFILES = ("paper", "laptop", "smoke")  # best first
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a table's rows are made of.
+
+    Attributes:
+        name: file name under ``results/<chapter>/``.
+        compute: ``compute(spec, study) -> values``; a module's function, so that workers import it.
+        depends: ``depends(spec, study) -> dict`` of everything besides the spec that changes the
+            result: component versions, settings of the profile. A stored row whose own differs is
+            stale.
+        version: raised by hand when ``compute`` changes what it returns.
+    """
+
+    name: str
+    compute: Callable[[Spec, Study], dict[str, Any]]
+    depends: Callable[[Spec, Study], dict[str, Any]]
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A row that is not there, and the command that computes it."""
+
+    table: str
+    spec: Spec
+    command: str
+    stale: bool = False
+
+
+@dataclass
+class Study:
+    """Where a chapter's rows come from and go to.
+
+    Attributes:
+        chapter: ``chapter3``.
+        profile: computed at this profile when a row is missing.
+        device: ``auto``, ``cpu``, ``cuda``.
+        exact: use no other profile's rows (for filling ``results/``).
+        local: store under ``results/local`` (a reader's own rows) instead of ``results``.
+        compute: may rows be computed? Never while a site is built.
+        rows_since, weights_since: unix times; what is older is made again.
+        deadline: unix time after which no new row is begun.
+    """
+
+    chapter: str
+    profile: str = "laptop"
+    device: str = "auto"
+    exact: bool = False
+    local: bool = True
+    compute: bool = field(default_factory=lambda: os.environ.get("WASHOUT_COMPUTE") != "never")
+    rows_since: float = 0.0
+    weights_since: float = 0.0
+    deadline: float = float("inf")
+    progress: bool = True
+    data: Path = field(default_factory=data_folder)
+    results: Path = field(default_factory=results_folder)
+    weights: Path = field(default_factory=weights_folder)
+
+    def __post_init__(self) -> None:
+        check_choice(self.profile, PROFILES, "profile")
+        self.device = str(check_device(self.device))
+
+    # ---- folders -------------------------------------------------------------------------------
+    @property
+    def store(self) -> Store:
+        """Where this study writes."""
+        return Store(self._root / self.chapter)
+
+    @property
+    def _root(self) -> Path:
+        return self.results / "local" if self.local else self.results
+
+    @property
+    def stores(self) -> list[Store]:
+        """Where this study looks for rows: the project's first, the reader's own last."""
+        return [Store(self.results / self.chapter), Store(self.results / "local" / self.chapter)]
+
+    @property
+    def weight_folders(self) -> list[Path]:
+        """Where weights are looked for; new ones go to the last, or the first if not local."""
+        return [self.weights, self.weights / "local"]
+
+    @property
+    def weights_write(self) -> Path:
+        return self.weights / "local" if self.local else self.weights
+
+    # ---- rows ----------------------------------------------------------------------------------
+    def find(self, table: Table, spec: Spec) -> Row | None:
+        """The best stored row that is current, or None."""
+        return self._best(table, spec, [store.rows(table.name) for store in self.stores])
+
+    def _best(self, table: Table, spec: Spec, rows: list[dict[str, Row]]) -> Row | None:
+        for profile in (self.profile,) if self.exact or self.rows_since else PROFILES:
+            key = Row(table.name, profile, spec, {}, {}).key
+            for stored in rows:
+                row = stored.get(key)
+                if row and row.run["finished"] >= self.rows_since and self._current(row, table):
+                    return row
+        return None
+
+    def _current(self, row: Row, table: Table) -> bool:
+        return row.depends == self._depends(table, row.spec, row.profile)
+
+    def _depends(self, table: Table, spec: Spec, profile: str) -> dict[str, Any]:
+        study = self if profile == self.profile else self._at(profile)
+        return {"table": table.version, **table.depends(spec, study)}
+
+    def _at(self, profile: str) -> Study:
+        return Study(**{**self.__dict__, "profile": profile})
+
+    def _is_stale(self, table: Table, spec: Spec) -> bool:
+        keys = {Row(table.name, profile, spec, {}, {}).key for profile in PROFILES}
+        return any(keys & store.rows(table.name).keys() for store in self.stores)
+
+    def row(self, table: Table, spec: Spec) -> Row:
+        """One row of this study's own profile, computed if it is not stored."""
+        rows = [store.rows(table.name) for store in self.stores]
+        own = Study(**{**self.__dict__, "exact": True})
+        return own._best(table, spec, rows) or own._claimed(table, spec)
+
+    def table(
+        self, table: Table, specs: Sequence[Spec], executor: Executor | None = None
+    ) -> list[Row | Missing]:
+        """The rows for ``specs``, in order: stored ones, and missing ones computed and stored.
+
+        Args:
+            executor: any ``concurrent.futures.Executor`` (a Dask client's ``get_executor()``); each
+                row is one task. Without it rows are computed here, one after another.
+        """
+        rows = [store.rows(table.name) for store in self.stores]
+        found: list[Row | None] = [self._best(table, spec, rows) for spec in specs]
+        todo = [index for index, row in enumerate(found) if row is None]
+        if todo and self.compute:
+            bar = tqdm(total=len(todo), desc=table.name, disable=not self.progress, leave=False)
+            with bar:
+                for index, row in self._work(table, specs, todo, executor):
+                    found[index] = row
+                    bar.update()
+            self.store.tidy(table.name)
+        return [row or self._missing(table, spec) for row, spec in zip(found, specs, strict=True)]
+
+    def _work(self, table: Table, specs: Sequence[Spec], todo: list[int], executor):
+        if executor is None:
+            for index in todo:
+                if time.time() >= self.deadline:
+                    return
+                yield index, self._claimed(table, specs[index])
+            return
+        pending: dict[Future, int] = {
+            executor.submit(_compute_claimed, self, table, specs[index]): index for index in todo
+        }
+        while pending:
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                yield pending.pop(future), future.result()
+
+    def _claimed(self, table: Table, spec: Spec) -> Row:
+        """Compute a row that no other process is computing; if one is, wait for its row."""
+        key = Row(table.name, self.profile, spec, {}, {}).key
+        lock = self.store.lock(f"{table.name}-{key}")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            lock.acquire()
+        try:
+            stored = self.store.rows(table.name).get(key)
+            if (
+                stored
+                and stored.run["finished"] >= self.rows_since
+                and self._current(stored, table)
+            ):
+                return stored
+            return self._computed(table, spec)
+        finally:
+            lock.release()
+
+    def _computed(self, table: Table, spec: Spec) -> Row:
+        start = time.time()
+        values = table.compute(spec, self)
+        depends = self._depends(table, spec, self.profile)
+        finished = time.time()
+        run = {
+            "device": device_name(self.device),
+            "commit": commit(),
+            "versions": versions(),
+            "seconds": round(finished - start, 2),
+            "finished": round(finished, 2),
+        }
+        row = Row(table.name, self.profile, dict(spec), depends, _plain(values, self.store), run)
+        self.store.append(row)
+        return row
+
+    def _missing(self, table: Table, spec: Spec) -> Missing:
+        command = f"python -m washout results --chapter {self.chapter.removeprefix('chapter')}"
+        command += f" --profile {self.profile} --table {table.name}"
+        if "attack" in spec:
+            command += f" --attack {shlex.quote(spec['attack'])}"
+        return Missing(table.name, spec, command, stale=self._is_stale(table, spec))
+
+    def images(self, reference: dict[str, Any]) -> np.ndarray:
+        """uint8 images that a row refers to."""
+        for store in self.stores:
+            if (store.folder / "images" / reference["png"]).is_file():
+                return store.load_images(reference)
+        raise ValueError(
+            f"the stored images {reference['png']} are in none of "
+            f"{', '.join(str(s.folder / 'images') for s in self.stores)}; compute their row again"
+        )
+
+    # ---- intermediate tensors ------------------------------------------------------------------
+    def artifact(
+        self, name: str, key: dict[str, Any], make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Tensors that several rows share, kept under ``results/local/artifacts``.
+
+        Args:
+            key: everything that they depend on (JSON values).
+            make: computes them on a miss.
+        """
+        store = Store(self.results / "local" / "artifacts")
+        path = store.folder / f"{name}-{fingerprint(name, key)}.safetensors"
+        with store.lock(path.stem):
+            if not path.is_file() or path.stat().st_mtime < self.rows_since:
+                write_whole(path, save({k: v.contiguous().cpu() for k, v in make().items()}))
+            return load_file(path)
+
+
+def _compute_claimed(study: Study, table: Table, spec: Spec) -> Row:
+    return study._claimed(table, spec)
+
+
+def _plain(values: dict[str, Any], store: Store) -> dict[str, Any]:
+    """Values as JSON holds them; uint8 image stacks become files."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim >= 3:
+            return store.save_images(value)
+        if isinstance(value, (np.ndarray, np.generic)):
+            return plain(value.tolist())
+        if isinstance(value, Tensor):
+            return plain(value.tolist())
+        if isinstance(value, dict):
+            return {str(k): plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        return float(f"{value:.6g}") if isinstance(value, float) else value
+
+    return plain(values)
+
+
+def device_name(device: str) -> str:
+    """``cuda (NVIDIA H200)``, or ``cpu (2 threads)``."""
+    if device.startswith("cuda"):
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that results depend on; recorded, but no reason to compute again."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "numpy")},
+    }
+
+
+def commit() -> str:
+    """The checkout's commit, with ``+`` if files differ from it, or ``unknown``."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(project_root()), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "lib", "book")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

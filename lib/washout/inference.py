@@ -31,7 +31,9 @@ def logits(
 ) -> Tensor:
     """Logits (B, K) of images (B, C, H, W), on the CPU, with the model in evaluation mode."""
     with evaluating(model.to(device)):
-        return torch.cat([model(batch.to(device)).float().cpu() for batch in images.split(batch_size)])
+        return torch.cat(
+            [model(batch.to(device)).float().cpu() for batch in images.split(batch_size)]
+        )
 
 
 def predict(

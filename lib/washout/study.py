@@ -126,13 +126,19 @@ class Study:
         return self._best(table, spec, [store.rows(table.name) for store in self.stores])
 
     def _best(self, table: Table, spec: Spec, rows: list[dict[str, Row]]) -> Row | None:
-        for profile in (self.profile,) if self.exact or self.rows_since else PROFILES:
+        for profile in self._profiles():
             key = Row(table.name, profile, spec, {}, {}).key
             for stored in rows:
                 row = stored.get(key)
                 if row and row.run["finished"] >= self.rows_since and self._current(row, table):
                     return row
         return None
+
+    def _profiles(self) -> tuple[str, ...]:
+        """Whose rows will do: the asked-for one's and better, or any where nothing is computed."""
+        if self.exact or self.rows_since:
+            return (self.profile,)
+        return PROFILES[: PROFILES.index(self.profile) + 1] if self.compute else PROFILES
 
     def _current(self, row: Row, table: Table) -> bool:
         return row.depends == self._depends(table, row.spec, row.profile)

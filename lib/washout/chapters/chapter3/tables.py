@@ -9,19 +9,18 @@ import torch
 from torch import Tensor
 
 from washout.chapters.chapter3.measure import (
-    CALIBRATED,
     attacked,
-    calibration_spec,
     data,
     depends,
     draw,
+    generator,
     measured,
     network,
     strength,
 )
 from washout.chapters.chapter3.settings import COUNT, CROP, CROPS, MAIN, PROFILES
 from washout.data import Split
-from washout.detectors import Hybrid, choose_thresholds
+from washout.detectors import Hybrid, choose_threshold, choose_thresholds
 from washout.inference import predict
 from washout.metrics import auc, detection_counts
 from washout.store import Spec
@@ -89,8 +88,8 @@ RULES: dict[str, dict[str, Any]] = {
     "shared": {"chosen_on": "shared"},
     "chosen-on-test": {"chosen_on": "test"},
     "strict": {"inclusive": False},
-    "uncertainty": {"count": 0},
-    "crops": {"chosen_on": None},
+    "uncertainty": {"count": 0},  # one threshold, no crops
+    "crops": {"chosen_on": None},  # no thresholds, every image goes to the crops
     **{f"count-{count}": {"count": count} for count in range(1, 5)},
 }
 
@@ -104,16 +103,20 @@ def rule(spec: Spec, study: Study, crop: int = CROP) -> Hybrid:
     settings = RULES[spec["rule"]]
     count, inclusive = settings.get("count", COUNT), settings.get("inclusive", True)
     chosen_on = settings.get("chosen_on", "validation")
-    if chosen_on is None:  # every image goes to the crops
+    if chosen_on is None:
         return Hybrid(0.0, float("inf"), count, inclusive)
     part = "test" if chosen_on == "test" else "validation"
     names = MAIN if chosen_on == "shared" else (spec["attack"],)
     pools = [mixture(spec, study, part, name) for name in names]
     pool = {name: np.concatenate([p[name] for p in pools]) for name in pools[0]}
+    uncertainty, adversarial = (torch.from_numpy(pool[k]) for k in ("uncertainty", "adversarial"))
+    if count == 0:
+        threshold, _ = choose_threshold(uncertainty, adversarial)
+        return Hybrid(threshold, threshold, 0)
     chosen = choose_thresholds(
-        torch.from_numpy(pool["uncertainty"]),
+        uncertainty,
         torch.from_numpy(agreement(pool, crop)),
-        torch.from_numpy(pool["adversarial"]),
+        adversarial,
         count=count,
         inclusive=inclusive,
     )
@@ -230,8 +233,6 @@ def examples(spec: Spec, study: Study) -> dict[str, Any]:
 
 def draw_index(spec: Spec, study: Study) -> Tensor:
     """Each drawn test image's index in the dataset's own test set."""
-    from washout.chapters.chapter3.measure import generator
-
     n, size = PROFILES[study.profile].n, len(data(spec, study).test.labels)
     return torch.randperm(size, generator=generator(spec, "draw"))[:n]
 
@@ -241,5 +242,3 @@ UNDEFENDED = Table("undefended", undefended, depends)
 DETECTION = Table("detection", detection, depends)
 HISTOGRAM = Table("histogram", histogram, depends)
 EXAMPLES = Table("examples", examples, depends)
-__all__ = ["BASELINE", "CALIBRATED", "DETECTION", "EXAMPLES", "HISTOGRAM", "UNDEFENDED"]
-_ = calibration_spec

@@ -1,0 +1,109 @@
+"""The command line: ``python -m washout results``, ``status``, ``attacks``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+
+from washout import chapters
+from washout.status import status_frame
+from washout.study import PROFILES, Missing, Study
+
+
+def seconds(text: str) -> float:
+    """``90s``, ``9m``, ``1.5h`` or plain seconds, as seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match:
+        raise ValueError(f"limit: got {text!r}; allowed are a number and s, m or h, such as 9m")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def results(arguments: argparse.Namespace) -> int:
+    """Compute every row of the plan that is not stored, store each at once."""
+    names = [arguments.chapter] if arguments.chapter else chapters.NAMES
+    start = time.time()
+    deadline = start + seconds(arguments.limit) if arguments.limit else float("inf")
+    left = 0
+    for chapter in map(chapters.get, names):
+        study = Study(
+            chapter.__name__.rsplit(".", 1)[-1],
+            profile=arguments.profile,
+            device=arguments.device,
+            exact=True,
+            local=arguments.local,
+            rows_since=start if arguments.recompute or arguments.retrain else 0.0,
+            weights_since=start if arguments.retrain else 0.0,
+            deadline=deadline,
+        )
+        plan = chapter.plan(study, dataset=arguments.dataset, attack=arguments.attack)
+        if arguments.table:
+            plan = [entry for entry in plan if entry[0].name == arguments.table]
+            if not plan:
+                known = ", ".join(dict.fromkeys(table.name for table, _ in chapter.plan(study)))
+                raise ValueError(f"table: got {arguments.table!r}; allowed are {known}")
+        for table, specs in plan:
+            before = time.time()
+            rows = study.table(table, specs)
+            missing = sum(isinstance(row, Missing) for row in rows)
+            left += missing
+            print(
+                f"{study.chapter} {table.name}: {len(rows) - missing} of {len(rows)} rows at profile "
+                f"{study.profile}, {time.time() - before:.0f} s",
+                flush=True,
+            )
+    print(f"{left} rows left" + (" (time limit)" if left else ""))
+    return 0
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """What is stored and what is missing, per chapter, profile and table."""
+    table = status_frame()
+    print(table.to_string(index=False) if len(table) else "nothing stored")
+    return 0
+
+
+def attacks(arguments: argparse.Namespace) -> int:
+    """The registered attacks with their defaults."""
+    from washout.attacks import describe
+
+    with pd.option_context("display.max_colwidth", None, "display.width", 200):
+        print(describe().to_string(index=False))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m washout", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("results", help=results.__doc__)
+    run.add_argument("--chapter", help="3 or chapter3; all chapters otherwise")
+    run.add_argument("--profile", default="laptop", help=f"one of {', '.join(PROFILES)}")
+    run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    run.add_argument("--limit", help="begin no row after this long: 90s, 9m, 1h")
+    run.add_argument("--table", help="this table only")
+    run.add_argument("--attack", default="all", help="this attack only")
+    run.add_argument("--dataset", default="auto", help="the paper's otherwise")
+    run.add_argument("--recompute", action="store_true", help="rows that are stored too")
+    run.add_argument("--retrain", action="store_true", help="train again and recompute")
+    run.add_argument("--local", action="store_true", help="store under results/local")
+    run.set_defaults(run=results)
+    commands.add_parser("status", help=status.__doc__).set_defaults(run=status)
+    commands.add_parser("attacks", help=attacks.__doc__).set_defaults(run=attacks)
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = parser().parse_args(words)
+    try:
+        return arguments.run(arguments)
+    except ValueError as error:
+        print(f"washout: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

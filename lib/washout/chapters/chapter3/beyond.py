@@ -1,0 +1,283 @@
+"""What the paper leaves out: sweeps, ROC curves, trivial statistics, the attacker who knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from washout import attacks
+from washout.chapters.chapter3.measure import (
+    VERSIONS,
+    attack_version,
+    attacked,
+    depends,
+    draw,
+    generator,
+    network,
+    strength,
+)
+from washout.chapters.chapter3.settings import COUNT, CROP, CROPS, MAIN, PROFILES
+from washout.chapters.chapter3.tables import mixture, outcome, rule
+from washout.data import Split
+from washout.detectors import (
+    choose_threshold,
+    crop_agreement,
+    dropout_ensemble,
+    five_crops,
+    mc_dropout,
+)
+from washout.inference import logits, predict
+from washout.metrics import auc, roc, tpr_at_fpr
+from washout.store import Spec
+from washout.study import Study, Table
+
+SCORES = ("uncertainty", "confidence", "background", "disagreement")
+
+
+def score(pool: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """A number per image that is larger the more it looks attacked."""
+    if name == "disagreement":
+        return 5.0 - pool["agreement"][:, CROPS.index(CROP)]
+    return -pool[name] if name == "confidence" else pool[name]
+
+
+def curve(spec: Spec, study: Study) -> dict[str, Any]:
+    """ROC of one score against one attack, and true positives where 1 % and 5 % are false."""
+    pool = mixture(spec, study, "test", spec["attack"])
+    values = score(pool, spec["score"])
+    attacked = torch.from_numpy(values[pool["adversarial"]]).double()
+    clean = torch.from_numpy(values[~pool["adversarial"]]).double()
+    area, low, high = auc(attacked, clean)
+    false, true = roc(attacked, clean, points=100)
+    return {
+        "auc": area,
+        "auc_low": low,
+        "auc_high": high,
+        "n": len(clean),
+        "false_positive_rate": false,
+        "true_positive_rate": true,
+        "tpr_at_1": tpr_at_fpr(attacked, clean, 0.01),
+        "tpr_at_5": tpr_at_fpr(attacked, clean, 0.05),
+        "weights": network(spec, study).hash,
+    }
+
+
+def crop_size(spec: Spec, study: Study) -> dict[str, Any]:
+    """The rule with another crop size: thresholds chosen again, and how often all crops agree."""
+    size = spec["crop"]
+    pool = mixture(spec, study, "test", spec["attack"])
+    found = rule({**spec, "rule": "hybrid"}, study, size)
+    agree = pool["agreement"][:, CROPS.index(size)] == COUNT
+    return {
+        **outcome(found, pool, size),
+        "clean_agree": int((agree & ~pool["adversarial"]).sum()),
+        "adversarial_agree": int((agree & pool["adversarial"]).sum()),
+    }
+
+
+def passes(spec: Spec, study: Study) -> dict[str, Any]:
+    """One threshold on the uncertainty of N passes, chosen on validation images for that N."""
+    found, sets = network(spec, study), {}
+    for part in ("validation", "test"):
+        pool = right_ones(spec, study, PROFILES[study.profile].n_small, part)
+        images = torch.cat([pool.images, _run(spec, study, pool)])
+        uncertainty = mc_dropout(
+            found.model,
+            images,
+            passes=spec["passes"],
+            generator=generator(spec, "uncertainty"),
+            device=study.device,
+        ).uncertainty
+        sets[part] = uncertainty, torch.arange(len(images)) >= len(pool.labels)
+    u, adversarial = sets["validation"]
+    threshold, _ = choose_threshold(u, adversarial)
+    u, adversarial = sets["test"]
+    right = (u > threshold) == adversarial
+    area, low, high = auc(u[adversarial].double(), u[~adversarial].double())
+    return {
+        "correct": int(right.sum()),
+        "n": len(right),
+        "auc": area,
+        "auc_low": low,
+        "auc_high": high,
+    }
+
+
+def _run(spec: Spec, study: Study, pool: Split) -> torch.Tensor:
+    return attacked(spec, study, pool, strength(spec, study))
+
+
+def epsilon(spec: Spec, study: Study) -> dict[str, Any]:
+    """The shared thresholds along a sweep of epsilon: fooled, flagged, both."""
+    pool = right_ones(spec, study, PROFILES[study.profile].n_small)
+    return _evaded(_run(spec, study, pool), pool, spec, study)
+
+
+def _evaded(images: torch.Tensor, pool: Split, spec: Spec, study: Study) -> dict[str, Any]:
+    """How the whole system, with the shared thresholds, fares on attacked images."""
+    found = network(spec, study)
+    shared = rule({**spec, "rule": "shared"}, study)
+    dropout = mc_dropout(
+        found.model,
+        images,
+        passes=PROFILES[study.profile].passes,
+        generator=generator(spec, "uncertainty"),
+        device=study.device,
+    )
+    agree = crop_agreement(found.model, images, dropout.provisional, CROP, device=study.device)
+    caught = shared.flag(dropout.uncertainty, agree)
+    wrong = dropout.provisional != pool.labels
+    change = (images - pool.images).flatten(1)
+    return {
+        "n": len(pool.labels),
+        "fooled": int((predict(found.model, images, device=study.device) != pool.labels).sum()),
+        "wrong": int(wrong.sum()),
+        "flagged": int(caught.sum()),
+        "wrong_and_accepted": int((wrong & ~caught).sum()),
+        "median_l2": change.norm(dim=1).double().median().item(),
+        "low": shared.low,
+        "high": shared.high,
+        "weights": found.hash,
+    }
+
+
+class Views(nn.Module):
+    """What the attacker wants to move at once: the dropout passes' mean, and each crop.
+
+    Logits are the mean over views of the log-softmax, so the loss of a target class is the mean
+    of the views' losses: every view has to agree on it.
+    """
+
+    def __init__(self, model: nn.Module, generator: torch.Generator, crops: bool):
+        super().__init__()
+        self.model, self.crops = model, crops
+        self.ensemble = dropout_ensemble(model, 10, generator)
+
+    def forward(self, images: Tensor) -> Tensor:
+        views = [self.ensemble(images).log_softmax(1)]
+        if self.crops:
+            crops = five_crops(images, CROP)
+            said = self.model(crops.flatten(0, 1)).log_softmax(1)
+            views += said.unflatten(0, crops.shape[:2]).unbind(1)
+        return torch.stack(views).mean(0)
+
+
+def adaptive(spec: Spec, study: Study) -> dict[str, Any]:
+    """Targeted PGD through what the attacker knows: nothing, the dropout passes, or the crops too.
+
+    The target is the class that the classifier thinks second: an answer that every pass (and
+    every crop) shares with confidence is what the detector takes for clean. Judged with fresh
+    dropout draws.
+    """
+    found = network(spec, study)
+    pool = right_ones(spec, study, PROFILES[study.profile].n_small)
+    target = found.model
+    if spec["knows"] != "nothing":
+        crops = spec["knows"] == "dropout and crops"
+        target = Views(found.model, generator(spec, "adaptive"), crops)
+    images = attacks.run(
+        "pgd",
+        target,
+        pool.images,
+        logits(found.model, pool.images, device=study.device).topk(2, 1).indices[:, 1],
+        targeted=True,
+        device=study.device,
+        generator=generator(spec, "attack"),
+        eps=spec["eps"],
+        step=spec["eps"] / 10,
+        steps=spec["steps"],
+    ).images
+    return _evaded(images, pool, spec, study)
+
+
+def right_ones(spec: Spec, study: Study, n: int, part: str = "test") -> Split:
+    """Of the first n images drawn, those that the undefended classifier has right."""
+    pool = draw(spec, study, part)
+    pool = Split(pool.images[:n], pool.labels[:n])
+    kept = predict(network(spec, study).model, pool.images, device=study.device) == pool.labels
+    return Split(pool.images[kept], pool.labels[kept])
+
+
+def second_library(spec: Spec, study: Study) -> dict[str, Any]:
+    """Our attack and foolbox's on the same images with the same settings."""
+    ours, theirs, settings = AGREEMENT[spec["attack"]]
+    found = network(spec, study)
+    pool = draw(spec, study, "test")
+    n = min(PROFILES[study.profile].n_small, 200)
+    pool = Split(pool.images[:n], pool.labels[:n])
+    values: dict[str, Any] = {"n": n, "settings": settings[0]}
+    for side, name, overrides in (("ours", ours, settings[0]), ("foolbox", theirs, settings[1])):
+        result = attacks.run(
+            name,
+            found.model,
+            pool.images,
+            pool.labels,
+            dataset=spec["dataset"],
+            device=study.device,
+            generator=generator(spec, "attack"),
+            **overrides,
+        )
+        norm = 2 if spec["attack"] in ("deepfool", "cw") else float("inf")
+        size = torch.linalg.vector_norm((result.images - pool.images).flatten(1), norm, dim=1)
+        values[f"{side}_success"] = int(result.success.sum())
+        values[f"{side}_median"] = size[result.success].double().median().item()
+        values["norm"] = "L2" if norm == 2 else "Linf"
+    return values
+
+
+# Chapter's name -> our attack, foolbox's, and the settings of each that mean the same.
+AGREEMENT: dict[str, tuple[str, str, tuple[dict[str, Any], dict[str, Any]]]] = {
+    "fgsm": ("fgsm", "foolbox:LinfFastGradientAttack", ({"eps": 0.2}, {"eps": 0.2})),
+    "bim": (
+        "bim",
+        "foolbox:LinfBasicIterativeAttack",
+        (
+            {"eps": 0.1, "step": 0.01, "steps": 40, "stop": "last"},
+            {"eps": 0.1, "abs_stepsize": 0.01, "steps": 40},
+        ),
+    ),
+    "pgd": (
+        "pgd",
+        "foolbox:LinfPGD",
+        (
+            {"eps": 0.1, "step": 0.01, "steps": 40},
+            {"eps": 0.1, "abs_stepsize": 0.01, "steps": 40},
+        ),
+    ),
+    "deepfool": ("deepfool", "foolbox:L2DeepFoolAttack", ({"norm": "l2"}, {})),
+    "deepfool-linf": ("deepfool", "foolbox:LinfDeepFoolAttack", ({"norm": "linf"}, {})),
+    "cw": (
+        "cw",
+        "foolbox:L2CarliniWagnerAttack",
+        (
+            {"binary_search_steps": 6, "steps": 200, "lr": 0.05, "initial_const": 1.0},
+            {"binary_search_steps": 6, "steps": 200, "stepsize": 0.05, "initial_const": 1.0},
+        ),
+    ),
+}
+
+
+def depends_on_shared(spec: Spec, study: Study) -> dict[str, Any]:
+    """For rows judged by the shared thresholds: on the attacks that those were chosen with."""
+    found = depends({k: v for k, v in spec.items() if k != "attack"}, study)
+    found["versions"] = dict(VERSIONS)
+    for name in (*MAIN, spec.get("attack", "pgd")):
+        found["versions"] |= attack_version(name)
+    return found
+
+
+def depends_on_agreement(spec: Spec, study: Study) -> dict[str, Any]:
+    found = depends({k: v for k, v in spec.items() if k != "attack"}, study)
+    found["versions"] |= attack_version(AGREEMENT[spec["attack"]][0])
+    return found
+
+
+CURVE = Table("curve", curve, depends)
+CROP_SIZE = Table("crop_size", crop_size, depends)
+PASS_COUNT = Table("passes", passes, depends)
+EPSILON = Table("epsilon", epsilon, depends_on_shared)
+ADAPTIVE = Table("adaptive", adaptive, depends_on_shared)
+SECOND_LIBRARY = Table("second_library", second_library, depends_on_agreement)

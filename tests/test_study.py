@@ -1,0 +1,224 @@
+"""Rows are computed once, stored at once, found again, and survive kills and company."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slow_table
+from slow_table import TABLE, specs
+
+from washout.store import Row, Store
+from washout.study import Missing, Study, Table, commit
+
+SCRIPT = Path(slow_table.__file__)
+
+
+def make_study(folder: Path, **settings) -> Study:
+    found = {"profile": "smoke", "local": False, "progress": False, **settings}
+    return Study("chapter0", results=folder, **found)
+
+
+def log(folder: Path) -> Counter:
+    """How often each row's computation came to its end."""
+    lines = (folder / "computed.log").read_text().split("\n")
+    return Counter(int(line.split()[0]) for line in lines if line.endswith("end"))
+
+
+def start(folder: Path, n: int, seconds: float) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(folder), str(n), str(seconds)],
+        stdout=subprocess.PIPE,
+        env=environment,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def test_rows_come_in_order_and_are_computed_once(tmp_path):
+    study = make_study(tmp_path)
+    rows = study.table(TABLE, specs(5)[::-1])
+    assert [row.values["square"] for row in rows] == [16, 9, 4, 1, 0]
+    again = make_study(tmp_path).table(TABLE, specs(5))
+    assert [row.values["square"] for row in again] == [0, 1, 4, 9, 16]
+    assert set(log(tmp_path).values()) == {1}
+    run = again[0].run
+    assert run.keys() == {"device", "commit", "versions", "seconds", "finished"}
+    assert run["commit"] == commit()
+
+
+def test_stored_text_is_sorted_and_one_row_a_line(tmp_path):
+    study = make_study(tmp_path)
+    study.table(TABLE, specs(4)[::-1])
+    lines = study.store.path("slow").read_text().splitlines()
+    assert [json.loads(line)["spec"]["i"] for line in lines] == [0, 1, 2, 3]
+    before = study.store.path("slow").read_bytes()
+    make_study(tmp_path).table(TABLE, specs(4))
+    assert study.store.path("slow").read_bytes() == before
+
+
+def test_recompute_computes_again_and_once(tmp_path):
+    make_study(tmp_path).table(TABLE, specs(2))
+    study = make_study(tmp_path, rows_since=time.time())
+    study.table(TABLE, specs(2))
+    study.table(TABLE, specs(2))
+    assert log(tmp_path) == {0: 2, 1: 2}
+    assert len(study.store.path("slow").read_text().splitlines()) == 2
+
+
+def test_changed_component_makes_rows_stale(tmp_path, monkeypatch):
+    make_study(tmp_path).table(TABLE, specs(2))
+    monkeypatch.setenv("WASHOUT_TEST_VERSION", "2")
+    found = make_study(tmp_path, compute=False).table(TABLE, specs(3))
+    assert [(type(row), row.stale) for row in found] == [(Missing, True)] * 2 + [(Missing, False)]
+    make_study(tmp_path).table(TABLE, specs(2))
+    assert log(tmp_path) == {0: 2, 1: 2}
+
+
+def test_best_profile_is_shown_and_exact_is_not_satisfied_by_it(tmp_path):
+    make_study(tmp_path, profile="laptop").table(TABLE, specs(1))
+    make_study(tmp_path, profile="paper").table(TABLE, specs(1))
+    for asked, compute in (("smoke", True), ("laptop", True), ("paper", False)):
+        (shown,) = make_study(tmp_path, profile=asked, compute=compute).table(TABLE, specs(1))
+        assert shown.profile == "paper"
+    exact = make_study(tmp_path, profile="smoke", compute=False, exact=True)
+    assert isinstance(exact.table(TABLE, specs(1))[0], Missing)
+
+
+def test_site_build_never_computes(tmp_path, monkeypatch):
+    monkeypatch.setenv("WASHOUT_COMPUTE", "never")
+    (missing,) = make_study(tmp_path).table(TABLE, [{"i": 1, "attack": "foolbox:LinfPGD"}])
+    assert isinstance(missing, Missing)
+    assert missing.command == (
+        "python -m washout results --chapter 0 --profile smoke --table slow "
+        "--attack foolbox:LinfPGD"
+    )
+    assert not (tmp_path / "computed.log").exists()
+
+
+def test_readers_rows_go_to_local_and_are_searched_last(tmp_path):
+    make_study(tmp_path, local=True).table(TABLE, specs(1))
+    assert not (tmp_path / "chapter0" / "slow.jsonl").exists()
+    assert (tmp_path / "local" / "chapter0" / "slow.jsonl").exists()
+    project = make_study(tmp_path, rows_since=time.time())
+    project.table(TABLE, specs(1))
+    (row,) = make_study(tmp_path, local=True).table(TABLE, specs(1))
+    assert row.run["finished"] >= project.rows_since
+
+
+def test_deadline_leaves_rows_for_the_next_run(tmp_path):
+    rows = make_study(tmp_path, deadline=time.time() + 0.2).table(TABLE, specs(20, 0.05))
+    done = [row for row in rows if not isinstance(row, Missing)]
+    assert 0 < len(done) < 20
+    make_study(tmp_path).table(TABLE, specs(20, 0.05))
+    assert log(tmp_path) == dict.fromkeys(range(20), 1)
+
+
+def test_process_pool(tmp_path):
+    with ProcessPoolExecutor(2) as pool:
+        rows = make_study(tmp_path).table(TABLE, specs(8), executor=pool)
+    assert [row.values["square"] for row in rows] == [i * i for i in range(8)]
+    assert set(log(tmp_path).values()) == {1}
+
+
+def test_dask_scheduler_and_two_workers(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.run(sys.path.append, str(SCRIPT.parent))
+        rows = make_study(tmp_path).table(TABLE, specs(12, 0.1), executor=client.get_executor())
+    assert [row.values["square"] for row in rows] == [i * i for i in range(12)]
+    workers = {line.split()[1] for line in (tmp_path / "computed.log").read_text().splitlines()}
+    assert len(workers) == 2
+    assert set(log(tmp_path).values()) == {1}
+
+
+def test_kill_at_ten_random_moments(tmp_path):
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+    n, seconds, moment = 40, 0.03, random.Random(0)
+    make_study(undisturbed).table(TABLE, specs(n, 0))
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    for _ in range(10):
+        process = start(folder, n, seconds)
+        time.sleep(moment.uniform(0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    study = make_study(folder)
+    stored = len(study.store.rows("slow"))
+    rows = study.table(TABLE, specs(n, seconds))
+    expected = make_study(undisturbed).table(TABLE, specs(n, 0))
+    assert [r.values for r in rows] == [r.values for r in expected]
+    # What a kill can cost is the row in progress: one computation each, never a stored row.
+    assert all(count == 1 for count in log(folder).values()) or sum(log(folder).values()) <= n + 10
+    assert 0 < stored
+    lines = study.store.path("slow").read_text().splitlines()
+    assert len(lines) == n
+
+
+def test_two_processes_fill_one_table(tmp_path):
+    processes = [start(tmp_path, 30, 0.02) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert log(tmp_path) == dict.fromkeys(range(30), 1)
+    lines = Store(tmp_path / "chapter0").path("slow").read_text().splitlines()
+    assert len(lines) == 30
+
+
+def test_torn_last_line_is_passed_over_and_cut_off(tmp_path):
+    study = make_study(tmp_path)
+    study.table(TABLE, specs(2))
+    path = study.store.path("slow")
+    path.write_bytes(path.read_bytes() + b'{"table":"slow","pro')
+    assert len(study.store.rows("slow")) == 2
+    study.table(TABLE, specs(3))
+    assert len(path.read_text().splitlines()) == 3
+
+
+def test_altered_row_is_named(tmp_path):
+    store = Store(tmp_path)
+    store.append(Row("t", "smoke", {"i": 1}, {}, {}, {"finished": 0}))
+    store.path("t").write_text("not a row\n")
+    with pytest.raises(ValueError, match=r"t\.jsonl, line 1"):
+        store.rows("t")
+
+
+def test_images_are_kept_by_content(tmp_path):
+    store = Store(tmp_path)
+    gray = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    color = np.random.default_rng(1).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    for images in (gray, color):
+        reference = store.save_images(images)
+        assert np.array_equal(store.load_images(reference), images)
+        assert store.save_images(images) == reference
+    assert len(list((tmp_path / "images").iterdir())) == 2
+
+
+def test_read_only_results_folder(tmp_path):
+    blocked = tmp_path / "results"
+    blocked.write_text("a file stands where the folder should")
+    with pytest.raises(ValueError, match="WASHOUT_RESULTS"):
+        make_study(blocked).table(TABLE, specs(1))
+
+
+def test_values_that_json_does_not_hold_are_refused(tmp_path):
+    table = Table("nan", lambda spec, study: {"x": float("nan")}, lambda spec, study: {})
+    with pytest.raises(ValueError, match="JSON"):
+        make_study(tmp_path).table(table, [{}])
+    assert not (tmp_path / "chapter0" / "nan.jsonl").exists()

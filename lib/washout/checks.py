@@ -44,11 +44,15 @@ def check_labels(labels: Tensor, images: Tensor, name: str = "labels") -> Tensor
     """Return ``labels`` if they are int64 of shape (B,), none negative, one for each image."""
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
         got = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
-        raise ValueError(f"{name}: expected an int64 tensor of class indices, got {got}; "
-                         "use torch.as_tensor(labels, dtype=torch.int64)")
+        raise ValueError(
+            f"{name}: expected an int64 tensor of class indices, got {got}; "
+            "use torch.as_tensor(labels, dtype=torch.int64)"
+        )
     if labels.shape != images.shape[:1]:
-        raise ValueError(f"{name}: expected shape ({len(images)},), one for each image, "
-                         f"got {tuple(labels.shape)}")
+        raise ValueError(
+            f"{name}: expected shape ({len(images)},), one for each image, "
+            f"got {tuple(labels.shape)}"
+        )
     if labels.numel() and int(labels.min()) < 0:
         raise ValueError(f"{name}: expected class indices from 0 up, got {int(labels.min())}")
     return labels
@@ -68,7 +72,9 @@ def check_range(
     """Return ``value`` if every number in it lies in [low, high]."""
     tensor = torch.as_tensor(value)
     if not bool(((tensor >= low) & (tensor <= high)).all()):
-        raise ValueError(f"{name}: got {value}; allowed is [{low:g}, {high:g}]{' ' + unit if unit else ''}")
+        raise ValueError(
+            f"{name}: got {value}; allowed is [{low:g}, {high:g}]{' ' + unit if unit else ''}"
+        )
     return value
 
 

@@ -67,9 +67,9 @@ class Number:
     def printed(self) -> str:
         """The value as the paper prints it, a count with its share."""
         sign = {"=": "", ">=": "≥ ", "<=": "≤ "}[self.relation]
-        text = f"{sign}{self.value:.{self.decimals}f}"
         if self.unit == "count":
-            return f"{text} of {self.n} = {100 * self.rate:.1f} %"
+            return f"{sign}{self.value:,.0f} ({100 * self.rate:.1f} %)"
+        text = f"{sign}{self.value:.{self.decimals}f}"
         return f"{text} %" if self.unit == "percent" else text
 
 
@@ -160,12 +160,12 @@ class Paper:
 
 def names() -> tuple[str, ...]:
     """The papers, in the chapters' order."""
-    found = [f.name.removesuffix(".toml") for f in files(__name__).iterdir() if _is_toml(f.name)]
-    return tuple(sorted(found, key=lambda name: load(name).chapter))
+    return tuple(sorted(_stored(), key=lambda name: load(name).chapter))
 
 
-def _is_toml(name: str) -> bool:
-    return name.endswith(".toml")
+def _stored() -> list[str]:
+    found = (file.name for file in files(__name__).iterdir())
+    return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
 
 
 @cache
@@ -175,8 +175,7 @@ def load(name: str) -> Paper:
     Raises:
         ValueError: no such paper, or its file breaks a rule (unknown unit, twice the same id, ...).
     """
-    known = sorted(f.name.removesuffix(".toml") for f in files(__name__).iterdir() if _is_toml(f.name))
-    check_choice(name, known, "paper")
+    check_choice(name, _stored(), "paper")
     return parse(files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"), name)
 
 
@@ -235,31 +234,43 @@ def _add(ids: Ids[T], id_: str, item: T) -> None:
 def _number(id_: str, entry: Mapping[str, Any]) -> Number:
     check_choice(entry["unit"], UNITS, f"unit of {id_}")
     check_choice(entry.get("relation", "="), RELATIONS, f"relation of {id_}")
+    if not isinstance(entry["n"], int) or entry["n"] < 1:
+        raise ValueError(f"n of {id_}: got {entry['n']}; allowed are whole numbers from 1 up")
     value = entry["value"]
     written = -int(value.as_tuple().exponent) if isinstance(value, Decimal) else 0
     number = Number(
         **{**entry, "id": id_, "value": float(value), "decimals": entry.get("decimals", written)}
     )
-    if not (isinstance(number.n, int) and number.n > 0 and 0 <= number.rate <= 1):
-        raise ValueError(f"{id_}: got {number.printed}; allowed are rates in [0, 1] of n >= 1 images")
+    if not 0 <= number.rate <= 1:
+        raise ValueError(f"{id_}: got {number.printed}; allowed are rates in [0, 1]")
     return number
 
 
 def _check(line: Mapping[str, Any], numbers: Ids[Number]) -> Check:
-    """Resolve the ids in ``numerator`` and ``denominator`` (ids and plain numbers, summed)."""
-
-    def side(terms: Sequence[Any]) -> tuple[float, str]:
-        values = [(numbers[t].value, numbers[t].decimals) if isinstance(t, str) else
-                  (float(t), -int(t.as_tuple().exponent) if isinstance(t, Decimal) else 0)
-                  for t in terms]
-        text = " + ".join(f"{value:.{decimals}f}" for value, decimals in values)
-        return sum(value for value, _ in values), text.replace("+ -", "− ")
-
-    value, expression = side(line["numerator"])
+    """Resolve the terms of numerator and denominator: ids (``-id`` subtracts) and numbers."""
+    above, expression = _sum(line["numerator"], numbers)
+    counts = any(
+        isinstance(t, str) and numbers[t.lstrip("-")].unit == "count" for t in line["numerator"]
+    )
     if "denominator" in line:
-        below, text = side(line["denominator"])
-        value *= 100 / below
+        below, text = _sum(line["denominator"], numbers)
+        above *= (100 if counts else 1) / below
         expression = f"({expression})" if len(line["numerator"]) > 1 else expression
         expression += f" / ({text})" if len(line["denominator"]) > 1 else f" / {text}"
     printed = numbers[line["printed"]] if "printed" in line else None
-    return Check(line["says"], expression, value, printed)
+    return Check(line["says"], expression, above, printed)
+
+
+def _sum(terms: Sequence[Any], numbers: Ids[Number]) -> tuple[float, str]:
+    """The sum of ``terms`` and how it is written."""
+    total, text = 0.0, ""
+    for term in terms:
+        if isinstance(term, str):
+            number = numbers[term.lstrip("-")]
+            value, shown = number.value, f"{number.value:.{number.decimals}f}"
+            value = -value if term.startswith("-") else value
+        else:
+            value, shown = float(term), str(abs(term))
+        total += value
+        text += (" − " if value < 0 else " + " if text else "") + shown
+    return total, text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from washout.chapters.chapter3.beyond import (
@@ -38,13 +40,14 @@ from washout.chapters.chapter3.tables import (
     RULES,
     UNDEFENDED,
 )
-from washout.chapters.parameters import check_parameters
-from washout.store import Spec
-from washout.study import Study, Table
+from washout.chapters.parameters import Parameters, check_parameters
+from washout.store import Row, Spec
+from washout.study import Missing, Study, Table
 
 PAPER = "wang"
 ADAPTIVE_EPS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 SWEEP_EPS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
+SWEEP = ("fgsm", "bim-b", "noise")
 KNOWS = ("nothing", "dropout", "dropout and crops")
 STEPS = 100
 
@@ -55,68 +58,92 @@ def about(dataset: str, seed: int, net: str = "lenet", **more: Any) -> Spec:
 
 
 def plan(
-    study: Study, dataset: str = "auto", attack: str = "all"
+    study: Study, dataset: str = "auto", attack: str = "all", seeds: Sequence[int] | None = None
 ) -> list[tuple[Table, list[Spec]]]:
     """Every row of the chapter at the study's profile, in the order in which to compute them.
 
     Args:
         attack: ``all``, or one label or registered name: the rows for it alone.
+        seeds: the profile's by default.
     """
     from washout.chapters import chapter3
 
     found = check_parameters(chapter3, attack=attack, dataset=dataset, profile=study.profile)
-    dataset, seeds = found.dataset, PROFILES[study.profile].seeds
+    dataset, seeds = found.dataset, tuple(seeds or PROFILES[study.profile].seeds)
     labels = (*MAIN, *OTHERS) if attack == "all" else found.attacks
-    main = [a for a in MAIN if a in labels]
+    main = [a for a in MAIN if a in labels] or list(labels)
+    first = seeds[:1]
 
-    def rows(names, over=seeds, **lists) -> list[Spec]:
+    def rows(names: Iterable[str], over: Sequence[int] = seeds, **lists: Iterable) -> list[Spec]:
         specs = [about(dataset, seed, attack=name) for seed in over for name in names]
         for key, values in lists.items():
             specs = [{**spec, key: value} for spec in specs for value in values]
         return specs
 
-    first = seeds[:1]
-    one = attack != "all"
     found_plan = [
-        (CALIBRATED, rows(a for a in CALIBRATION if a in labels)),
+        (BASELINE, [about(dataset, seed) for seed in seeds]),
+        (CALIBRATED, rows([a for a in CALIBRATION if a in labels])),
         (UNDEFENDED, rows(labels)),
-        (DETECTION, rows(labels, rule=("hybrid", "shared")) + rows(main, rule=rest())),
+        (DETECTION, rows(labels, rule=("hybrid", "shared")) + rows(main, rule=VARIED)),
         (HISTOGRAM, rows([a for a in labels if a != "noise"])),
         (CURVE, rows(labels, over=first, score=SCORES)),
         (EXAMPLES, rows(labels, over=first)),
-        (CROP_SIZE, rows(main or labels, over=first, crop=CROPS)),
-        (PASS_COUNT, rows(main or labels, over=first, passes=PASSES)),
+        (CROP_SIZE, rows(main, over=first, crop=CROPS)),
+        (PASS_COUNT, rows(main, over=first, passes=PASSES)),
     ]
-    if one:
+    if attack != "all":
         return found_plan
-    nets = ("lenet", "feinman")
     second = [about(dataset, first[0], "feinman", attack=name) for name in MAIN]
+    both = [{**spec, "rule": name} for spec in second for name in ("hybrid", "shared")]
+    knowing = [
+        about(dataset, first[0], knows=knows, eps=eps, steps=STEPS)
+        for knows in KNOWS
+        for eps in ADAPTIVE_EPS
+    ]
     return [
-        (
-            BASELINE,
-            [about(dataset, seed, "lenet") for seed in seeds] + [about(dataset, 0, nets[1])],
-        ),
         *found_plan,
-        (EXAMPLES, rows(["none"], over=first)),
-        (UNDEFENDED, second),
-        (DETECTION, [{**spec, "rule": name} for spec in second for name in ("hybrid", "shared")]),
-        (EPSILON, rows(("fgsm", "bim-b", "noise"), over=first, eps=SWEEP_EPS)),
-        (
-            ADAPTIVE,
-            [
-                about(dataset, first[0], knows=knows, eps=eps, steps=STEPS)
-                for knows in KNOWS
-                for eps in ADAPTIVE_EPS
-            ],
-        ),
+        (EPSILON, rows(SWEEP, over=first, eps=SWEEP_EPS)),
+        (ADAPTIVE, knowing),
         (SECOND_LIBRARY, rows(AGREEMENT, over=first)),
+        (BASELINE, [about(dataset, first[0], "feinman")]),
+        (UNDEFENDED, second),
+        (DETECTION, both),
     ]
 
 
-def rest() -> list[str]:
-    """The variants of the rule beside the paper's and the shared thresholds."""
-    return [name for name in RULES if name not in ("hybrid", "shared")]
+def rows(parameters: Parameters, table: Table) -> list[Row | Missing]:
+    """A table's rows for a notebook's parameters: stored ones, and missing ones computed.
 
+    A run for one attack shows what is stored of the tables that are about all of them, and
+    computes none of those.
+    """
+    study, one = parameters.study, parameters.attacks != MAIN
+    asked = plan(
+        study, parameters.dataset, parameters.attacks[0] if one else "all", (parameters.seed,)
+    )
+    specs = [spec for found, some in asked if found == table for spec in some]
+    if not specs:
+        study = replace(study, compute=False, rows_since=0.0)
+        whole = plan(study, parameters.dataset, "all", (parameters.seed,))
+        specs = [spec for found, some in whole if found == table for spec in some]
+    return study.table(table, specs)
+
+
+def seeds(parameters: Parameters, table: Table, **spec: Any) -> list[Row | Missing]:
+    """The rows of the best profile's seeds that are stored, for the spread between them."""
+    study = replace(parameters.study, compute=False, rows_since=0.0)
+    return study.table(
+        table,
+        [
+            about(parameters.dataset, seed, attack=attack, **spec)
+            for attack in parameters.attacks
+            for seed in PROFILES["paper"].seeds
+        ],
+    )
+
+
+# The variants of the rule beside the paper's and the shared thresholds.
+VARIED = tuple(name for name in RULES if name not in ("hybrid", "shared"))
 
 __all__ = [
     "ADAPTIVE",
@@ -147,5 +174,7 @@ __all__ = [
     "check_parameters",
     "plan",
     "recipe",
+    "rows",
+    "seeds",
     "settings",
 ]

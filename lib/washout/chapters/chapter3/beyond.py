@@ -48,10 +48,9 @@ def curve(spec: Spec, study: Study) -> dict[str, Any]:
     """ROC of one score against one attack, and true positives where 1 % and 5 % are false."""
     pool = mixture(spec, study, "test", spec["attack"])
     values = score(pool, spec["score"])
-    attacked = torch.from_numpy(values[pool["adversarial"]]).double()
-    clean = torch.from_numpy(values[~pool["adversarial"]]).double()
-    area, low, high = auc(attacked, clean)
-    false, true = roc(attacked, clean, points=100)
+    attacked_, clean = values[pool["adversarial"]], values[~pool["adversarial"]]
+    area, low, high = auc(attacked_, clean)
+    false, true = roc(attacked_, clean, points=100)
     return {
         "auc": area,
         "auc_low": low,
@@ -59,8 +58,8 @@ def curve(spec: Spec, study: Study) -> dict[str, Any]:
         "n": len(clean),
         "false_positive_rate": false,
         "true_positive_rate": true,
-        "tpr_at_1": tpr_at_fpr(attacked, clean, 0.01),
-        "tpr_at_5": tpr_at_fpr(attacked, clean, 0.05),
+        "tpr_at_1": tpr_at_fpr(attacked_, clean, 0.01),
+        "tpr_at_5": tpr_at_fpr(attacked_, clean, 0.05),
         "weights": network(spec, study).hash,
     }
 

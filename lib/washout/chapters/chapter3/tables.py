@@ -139,14 +139,13 @@ def outcome(found: Hybrid, pool: dict[str, np.ndarray], crop: int = CROP) -> dic
     return {
         "low": found.low,
         "high": min(found.high, 1.0),
-        "n_clean": int((~attacked_).sum()),
-        "n_adversarial": int(attacked_.sum()),
-        "clean_flagged": counts.clean_flagged,
-        "clean_accepted": counts.clean_accepted,
-        "adversarial_flagged": counts.adversarial_flagged,
-        "adversarial_accepted": counts.adversarial_accepted,
-        "clean_accepted_correct": int((~attacked_ & ~said & right).sum()),
-        "adversarial_accepted_correct": int((attacked_ & ~said & right).sum()),
+        "caught": counts.caught,
+        "missed": counts.missed,
+        "rejected": counts.rejected,
+        "accepted": counts.accepted,
+        "accepted_right": int((~attacked_ & ~said & right).sum()),
+        "missed_right": int((attacked_ & ~said & right).sum()),
+        "n": counts.n,
         # How many images take each way through Algorithm 1, clean and attacked.
         **{
             f"{kind}_{way}": int((of & taken).sum())
@@ -182,18 +181,22 @@ def detection(spec: Spec, study: Study) -> dict[str, Any]:
     return values
 
 
+WIDEST = 0.2
+
+
 def histogram(spec: Spec, study: Study) -> dict[str, Any]:
     """Figure 1: uncertainty of clean and attacked images in 100 bins; which is larger, in pairs."""
     pool = mixture(spec, study, "test", spec["attack"])
     u, adversarial = pool["uncertainty"], pool["adversarial"]
     clean, attacked_ = u[~adversarial], u[adversarial]
-    edges = np.linspace(0, max(float(u.max()), 1e-6), 101)
+    # One scale for all attacks; what lies beyond goes to the last bin.
+    edges = np.linspace(0, WIDEST, 101)
     kept = agreement(pool)
-    area, low, high = auc(torch.from_numpy(attacked_), torch.from_numpy(clean))
+    area, low, high = auc(attacked_, clean)
     return {
-        "edges": [0.0, float(edges[-1])],
-        "clean": np.histogram(clean, edges)[0],
-        "adversarial": np.histogram(attacked_, edges)[0],
+        "edges": [0.0, WIDEST],
+        "clean": np.histogram(clean.clip(max=WIDEST), edges)[0],
+        "adversarial": np.histogram(attacked_.clip(max=WIDEST), edges)[0],
         "n": len(clean),
         "auc": area,
         "auc_low": low,

@@ -1,0 +1,162 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Washing out adversarial noise
+#
+# *Four defenses of image classifiers, reproduced.*
+#
+# A classifier reads a digit correctly. Someone changes its pixels a little, in a direction computed from the
+# classifier itself, and the answer turns wrong, while a person still sees the same digit. Four papers propose a
+# remedy: wash the noise out before classifying, or notice that the image was tampered with.
+#
+# This book runs those papers again from their text. It puts every printed number beside the one that came out,
+# with its uncertainty, and says by [one written rule](methods.md#the-verdict-on-a-number) whether they agree. It
+# also looks at what the papers leave out: the price on clean images, and the attacker who knows the defense.
+#
+# ## The game
+
+# %% tags=["remove-input"]
+from IPython.display import display
+
+from washout import chapters, figures, papers, report
+from washout.chapters import chapter3 as ch
+from washout.chapters.chapter3 import verdicts
+from washout.study import Missing
+
+p = ch.check_parameters(ch)
+study, mnist = p.study, p.dataset
+
+
+def rows(table, **more):
+    """Chapter 3's stored rows for the paper's three attacks."""
+    return study.table(table, [ch.about(mnist, 0, attack=name, **more) for name in ch.MAIN])
+
+
+# %% tags=["remove-input"] mystnb={"image": {"alt": "A handwritten digit that the classifier reads rightly; the small change that the fast gradient sign method makes to its pixels; the sum of both, which looks like the same digit and which the classifier misreads."}}
+example = rows(ch.EXAMPLES)[0]
+if isinstance(example, Missing):
+    report.not_computed("an attacked digit", example.command)
+else:
+    found = example.values
+    before, after = study.images(found["clean"]), study.images(found["images"])
+    wrong = [i for i, said in enumerate(found["predicted"]) if said != found["label"][i]]
+    flagged = found.get("flagged")
+    chosen = next((i for i in wrong if flagged and flagged[i]), wrong[0])
+    label, said = str(found["label"][chosen]), str(found["predicted"][chosen])
+    if flagged:
+        caught = bool(flagged[chosen])
+        figure = figures.game(
+            before[chosen],
+            after[chosen],
+            label=label,
+            prediction=said,
+            verdict="adversarial" if caught else "clean",
+            detector="detector says",
+            attack="FGSM",
+            caught=caught,
+        )
+    else:
+        figure = figures.image_grid([before[chosen]], [after[chosen]], [label], [said])
+    display(figure)
+
+# %% [markdown]
+# A digit from MNIST {cite}`mnist` (CC BY-SA 3.0), attacked by the fast gradient sign method. White in the middle
+# panel is no change. Whoever defends has to answer two questions: *what is on the image*, and *did someone
+# interfere*. Answering "attacked" to everything would stop every attack and be useless, so each chapter counts
+# both kinds of mistakes.
+#
+# ## The scorecard so far
+#
+# How many of a paper's printed numbers and claims came out the same. Chapter 3 is here; for the others
+# the package holds what the papers print, and nothing has been run yet.
+
+# %% tags=["remove-input"]
+undefended, histograms = rows(ch.UNDEFENDED), rows(ch.HISTOGRAM)
+detections = rows(ch.DETECTION, rule="hybrid")
+others = ("uncertainty", "crops", *(f"count-{count}" for count in range(1, ch.COUNT)))
+variants = [row for rule in others for row in rows(ch.DETECTION, rule=rule)]
+(baseline,) = study.table(ch.BASELINE, [ch.about(mnist, 0)])
+clean = papers.load(ch.PAPER).numbers["wang/baseline/clean"]
+right = (None, None)
+if not isinstance(baseline, Missing):
+    right = (baseline.values["correct"], baseline.values["n"])
+
+chapter3 = [
+    report.verdict(clean, *right),
+    *verdicts.compare(undefended, verdicts.table1),
+    *verdicts.compare(detections, verdicts.table2),
+    *verdicts.compare(detections, verdicts.table3),
+    *verdicts.abstract(detections),
+    *verdicts.claims(undefended, [*detections, *variants], histograms),
+]
+
+
+def of(paper: papers.Paper) -> list:
+    """The paper's verdicts; all "not computed" where no chapter runs it yet."""
+    if f"chapter{paper.chapter}" in chapters.NAMES:
+        return chapter3
+    own = [number for id_, number in paper.numbers.items() if id_.startswith(paper.key)]
+    return [
+        *(report.verdict(number, None, None) for number in own),
+        *(report.judge(claim, None, None) for claim in paper.claims.values()),
+    ]
+
+
+known = [papers.load(name) for name in papers.names()]
+names = {paper.key: " & ".join(who.split()[-1] for who in paper.authors) for paper in known}
+card = report.scorecard({f"{paper.chapter} {names[paper.key]}": of(paper) for paper in known})
+report.show(
+    card.set_index("chapter").T.rename_axis("verdict").reset_index(),
+    caption="How many numbers (first four lines) and claims (next three) got each verdict, by chapter",
+    name="scorecard",
+    rows=[baseline, *undefended, *detections, *variants, *histograms],
+    data=card,
+)
+
+# %% [markdown]
+# ## The four papers
+
+# %% tags=["remove-input"]
+import pandas as pd
+
+report.show(
+    pd.DataFrame(
+        {
+            "": paper.chapter,
+            "paper": paper.title,
+            "what it does": paper.summary,
+            "here": "chapter 3" if f"chapter{paper.chapter}" in chapters.NAMES else "not computed",
+        }
+        for paper in known
+    ),
+    caption="What each chapter reproduces",
+    name="papers",
+)
+
+# %% [markdown]
+# ## Where to go
+#
+# - **To see what came out:** {doc}`chapter3`, from the paper's claims to the attacker who knows.
+# - **To judge how it was done:** {doc}`methods`, with the rule for verdicts and a checklist of what was evaluated;
+#   {doc}`status` says what was computed, where and when.
+# - **To use it:** {doc}`custom` puts your own classifier, attack or defense in; {doc}`api/index` documents every
+#   function.
+#
+# Each page that is a notebook can be downloaded from the button at its top, and each table as CSV from the link
+# below it. In a clone of the project, `make book` builds these pages from stored rows, and
+#
+# ```
+# papermill book/chapter3.ipynb out.ipynb -p attack bim
+# ```
+#
+# runs the chapter for one attack; papermill wants the second name for its output.

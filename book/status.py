@@ -1,0 +1,122 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Status: what was computed, where, when
+#
+# Every table and figure in this book is drawn from rows stored under `results/`. A row is computed once, and
+# keeps what made it: the profile, the device, the commit of the code, library versions, and how long it took.
+# This page reads those rows; a build of the site computes none.
+
+# %% tags=["remove-input"]
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from washout import __version__, chapters, report, study
+from washout.paths import results_folder
+from washout.status import status_frame
+from washout.store import Store
+
+
+def day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+def span(values) -> str:
+    low, *_, high = sorted([*values, *values])
+    return low if low == high else f"{low} to {high}"
+
+
+def stored() -> list[dict]:
+    """One line for each chapter, profile and table that has rows in the project's own results."""
+    lines = []
+    for chapter in chapters.NAMES:
+        store = Store(results_folder() / chapter)
+        for table in store.tables():
+            rows = list(store.rows(table).values())
+            for profile in study.PROFILES:
+                found = [row for row in rows if row.profile == profile]
+                if found:
+                    lines.append({"chapter": chapter, "table": table, "rows": found})
+    return lines
+
+
+lines = stored()
+
+# %% [markdown]
+# ## What was computed
+#
+# One line a table. *paper* is the full protocol, *laptop* a smaller one for two cores, *smoke* a few seconds on
+# bundled data. Seconds are those of the rows themselves; work that rows share (training, attacked images) counts
+# for the row that needed it first.
+
+# %% tags=["remove-input"]
+if lines:
+    computed = pd.DataFrame(
+        {
+            "table": line["table"],
+            "chapter": line["chapter"].removeprefix("chapter"),
+            "profile": line["rows"][0].profile,
+            "rows": len(line["rows"]),
+            "device": ", ".join(sorted({row.run["device"] for row in line["rows"]})),
+            "finished": span([day(row.run["finished"]) for row in line["rows"]]),
+            "seconds": round(sum(row.run["seconds"] for row in line["rows"])),
+            "commit": ", ".join(sorted({row.run["commit"] for row in line["rows"]})),
+        }
+        for line in lines
+    )
+    report.show(computed, caption="Stored rows and what made them", name="status-computed")
+else:
+    report.not_computed("no row is stored yet", "python -m washout results")
+
+# %% [markdown]
+# A commit with a `+` had files that differed from it. Chapters 1, 2 and 4 are not written yet and have no rows.
+#
+# ## What is missing
+#
+# The chapters' plans list every row at each profile. A row is *stale* if it is stored but the code or settings
+# that it depends on have changed since; pages do not show stale rows. Rows at the profile *paper* are enough for
+# every page: a page shows the best profile that is stored.
+
+# %% tags=["remove-input"]
+plans = status_frame()
+counts = ["stored", "stale", "missing"]
+totals = plans.groupby(["chapter", "profile"], sort=False)[counts].sum().reset_index()
+totals["chapter"] = totals["chapter"].str.removeprefix("chapter")
+totals["computes them"] = [
+    f"python -m washout results --chapter {row.chapter} --profile {row.profile}"
+    for row in totals.itertuples()
+]
+report.show(totals, caption="Rows of the chapters' plans, by profile", name="status-plans")
+
+# %% [markdown]
+# ## Versions
+#
+# Versions are recorded with each row and do not make it stale.
+
+# %% tags=["remove-input"]
+made = [row.run["versions"] for line in lines for row in line["rows"]]
+here = study.versions()
+report.show(
+    pd.DataFrame(
+        {
+            "library": name,
+            "stored rows": ", ".join(sorted({v[name] for v in made if name in v})) or "–",
+            "this build": version,
+        }
+        for name, version in [("washout", __version__), *here.items()]
+    ),
+    caption="Versions that made the stored rows, and that built this page",
+    name="status-versions",
+)
+print(f"built {day(datetime.now(UTC).timestamp())} from commit {study.commit()}")

@@ -1,0 +1,205 @@
+"""Recipes: what decides on trained weights, so that no weights are trained twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import nn
+
+from washout import data as datasets
+from washout import models, weights
+from washout.checks import check_device
+from washout.data import Dataset
+from washout.paths import weights_folder
+from washout.training.augment import augmentation
+from washout.training.loop import accuracy, fit
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A classifier's training; the arguments of ``fit`` that its result depends on.
+
+    Attributes:
+        model: a name that ``models.build`` takes.
+        data: a name that ``data.load`` takes.
+        augment: a name that ``augmentation`` takes.
+        model_args: (name, value) pairs for the model's class, e.g. ``(("dropout", 0.3),)``.
+        version: raised when the code changes what a recipe leads to.
+    """
+
+    model: str = "lenet"
+    data: str = "mnist"
+    epochs: int = 12
+    batch_size: int = 128
+    lr: float = 1e-3
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    augment: str = ""
+    precision: str = "bf16"
+    seed: int = 0
+    model_args: tuple[tuple[str, Any], ...] = ()
+    version: int = 1
+
+    def key(self) -> str:
+        """A short name that depends on nothing but the recipe's values."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return f"{self.model}-{self.data}-{self.seed}-{digest}"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained classifier.
+
+    Attributes:
+        model: in eval mode, float32, its values exact in half precision.
+        hash: the name of its weights.
+        record: recipe, history, validation score, trained_at (unix time), seconds, device,
+            threads, versions.
+    """
+
+    model: nn.Module
+    hash: str
+    record: dict[str, Any]
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """What ``fit`` returned."""
+        return self.record["history"]
+
+
+def trained(
+    recipe: Recipe,
+    *,
+    data: Dataset | None = None,
+    folder: str | Path | None = None,
+    search: Sequence[Path] | None = None,
+    write: Path | None = None,
+    device: str | torch.device = "cpu",
+    since: float = 0.0,
+    progress: bool = True,
+) -> Trained:
+    """The classifier that a recipe leads to: loaded if its weights are stored, else trained.
+
+    Of several processes that ask for the same recipe one trains it; the others wait and load. A
+    training that was killed goes on where it was when the recipe is asked for again.
+
+    Args:
+        recipe: what to train.
+        data: the recipe's dataset if it is in memory; else it is loaded when it is needed.
+        folder: the data folder, for ``data.load``.
+        search: folders that are searched for weights, in order; by default ``weights/`` in the
+            project, or ``$WASHOUT_WEIGHTS``.
+        write: the folder for new weights, searched last; by default the last of ``search``.
+        device: where to train, and where the model is put.
+        since: unix time in seconds; weights that were trained before are trained again.
+        progress: show a bar while training.
+
+    Raises:
+        ValueError: an impossible recipe, data that are missing, weights that were altered, or a
+            folder that cannot be written to.
+    """
+    place = check_device(device)
+    if data is not None and data.name != recipe.data:
+        raise ValueError(f"data: got {data.name}, but the recipe names {recipe.data}")
+    folders = [Path(path) for path in search] if search else [write or weights_folder()]
+    target = Path(write) if write else folders[-1]
+    if target not in folders:
+        folders.append(target)
+    found = weights.find(folders, recipe.key(), since)
+    if found is None:
+        work = target / ".work"
+        with _lock(work / f"{recipe.key()}.lock"):
+            found = weights.find(folders, recipe.key(), since)  # by another process meanwhile?
+            if found is None:
+                data = data or datasets.load(recipe.data, folder)
+                checkpoint = work / f"{recipe.key()}.checkpoint"
+                _drop_if_finished(checkpoint, target, recipe.key())
+                record = _train(recipe, data, target, place, checkpoint, progress)
+                weights.write_record(target, recipe.key(), record)
+                checkpoint.unlink(missing_ok=True)
+                found = weights.find([target], recipe.key())
+    assert found is not None
+    home, record = found
+    model = models.build(recipe.model, **record["shape"], **dict(recipe.model_args))
+    model.load_state_dict(weights.read(home, record["hash"]))
+    return Trained(model.to(place).eval(), record["hash"], record)
+
+
+def _train(
+    recipe: Recipe,
+    data: Dataset,
+    target: Path,
+    device: torch.device,
+    checkpoint: Path,
+    progress: bool,
+) -> dict[str, Any]:
+    """Train, store the weights and return their record."""
+    shape = {"in_channels": data.channels, "size": data.size, "classes": len(data.classes)}
+    moments = torch.std_mean(data.train.images, dim=(0, 2, 3))
+    normalization = {"std": moments[0].tolist(), "mean": moments[1].tolist()}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(recipe.seed)
+        model = models.build(recipe.model, **shape, **(normalization | dict(recipe.model_args)))
+    start = time.perf_counter()
+    history = fit(
+        model,
+        data.train,
+        data.validation,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        lr=recipe.lr,
+        optimizer=recipe.optimizer,
+        weight_decay=recipe.weight_decay,
+        schedule=recipe.schedule,
+        augment=augmentation(recipe.augment),
+        seed=recipe.seed,
+        device=device,
+        precision=recipe.precision,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    seconds = time.perf_counter() - start
+    on_gpu = device.type == "cuda"
+    return {
+        "recipe": asdict(recipe),
+        "shape": shape,
+        "hash": weights.write(target, model),
+        "validation_score": accuracy(model, data.validation),
+        "history": history,
+        "trained_at": time.time(),
+        "seconds": round(seconds, 2),
+        "device": torch.cuda.get_device_name(device) if on_gpu else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+    }
+
+
+def _drop_if_finished(checkpoint: Path, target: Path, key: str) -> None:
+    """Remove the checkpoint of a training that was killed after its weights were stored."""
+    before = weights.find([target], key)
+    if before and checkpoint.is_file() and checkpoint.stat().st_mtime < before[1]["trained_at"]:
+        checkpoint.unlink()
+
+
+def _lock(path: Path) -> FileLock:
+    """A lock that the system releases when its holder dies."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {path.parent}: {error.strerror}; make the folder writable or set "
+            "WASHOUT_WEIGHTS to one that is"
+        ) from error
+    return FileLock(path)

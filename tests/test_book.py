@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pydoc
+import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 
@@ -95,6 +98,20 @@ def test_pages_load_nothing_from_other_servers():
     assert config["sphinx"]["config"]["nb_ipywidgets_js"] == {}
 
 
+@pytest.mark.parametrize("page", sorted((BOOK / "api").glob("*.md")), ids=lambda path: path.stem)
+def test_what_the_api_pages_document_is_there(page):
+    directive = re.compile(r"^\.\. auto(module|function|class):: (\S+)\n((?:   :.*\n)*)", re.M)
+    found = directive.findall(page.read_text())
+    assert found or page.stem == "index"
+    for _, name, options in found:
+        thing = pydoc.locate(name)
+        assert thing is not None, name
+        assert thing.__doc__, name
+        members = re.search(r":members: (.+)", options)
+        for member in re.split(r",\s*", members[1]) if members else ():
+            assert getattr(thing, member).__doc__, f"{name}.{member}"
+
+
 # ---- the extension -----------------------------------------------------------------------------
 def options_for(url: str) -> dict:
     config = SimpleNamespace(
@@ -126,6 +143,18 @@ def test_colab_is_for_github_only():
     options = options_for("https://gitlab.com/someone/washout")
     assert options["use_repository_button"] is True
     assert "colab_url" not in options["launch_buttons"]
+
+
+def test_docstrings_of_properties_stay_whole():
+    lines = ["(B,), in [0, 1]: the mean over classes.", "Two: three."]
+    extension.keep_whole(None, "property", "x.y", None, None, lines)
+    assert lines == ["(B,), in [0, 1] – the mean over classes.", "Two: three."]
+
+
+def test_generated_docstrings_are_left_out():
+    Pair = NamedTuple("Pair", [("first", int)])
+    assert extension.skip(None, "class", "first", Pair.first, False, None) is True
+    assert extension.skip(None, "class", "count", Pair.count, False, None) is None
 
 
 def test_a_build_never_computes(monkeypatch):

@@ -33,6 +33,12 @@ def skip(app: Any, what: str, name: str, member: Any, skipped: bool, options: An
     return True if (getattr(member, "__doc__", "") or "").startswith("Alias for field") else None
 
 
+def keep_whole(app: Any, what: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
+    """Napoleon takes what stands before a property's first colon for its type; ours are prose."""
+    if what in ("attribute", "property") and lines:
+        lines[0] = lines[0].replace(": ", " – ", 1)
+
+
 def setup(app: Any) -> dict[str, Any]:
     # The notebooks' kernels inherit both: a missing row is printed as missing, and the kernel is
     # the Python that builds the site, not another one in the user's folders.
@@ -40,4 +46,5 @@ def setup(app: Any) -> dict[str, Any]:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     app.connect("config-inited", turn_on_buttons, priority=1)
     app.connect("autodoc-skip-member", skip)
+    app.connect("autodoc-process-docstring", keep_whole, priority=1)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

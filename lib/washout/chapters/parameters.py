@@ -31,8 +31,8 @@ class Parameters:
     def __str__(self) -> str:
         return (
             f"attack: {', '.join(self.attacks)} | dataset: {self.dataset} "
-            f"| profile: {self.profile} | seed: {self.seed} | device: {self.study.device} | recompute: {self.recompute} "
-            f"| retrain: {self.retrain}"
+            f"| profile: {self.profile} | seed: {self.seed} | device: {self.study.device} "
+            f"| recompute: {self.recompute} | retrain: {self.retrain}"
         )
 
 

@@ -16,7 +16,7 @@ from washout.chapters.chapter3.beyond import (
     SCORES,
     SECOND_LIBRARY,
 )
-from washout.chapters.chapter3.measure import CALIBRATED
+from washout.chapters.chapter3.measure import CALIBRATED, bundled_model
 from washout.chapters.chapter3.settings import (
     BUNDLED,
     CALIBRATION,
@@ -171,6 +171,7 @@ __all__ = [
     "UNDEFENDED",
     "VARIANTS",
     "about",
+    "bundled_model",
     "check_parameters",
     "plan",
     "recipe",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -228,3 +229,21 @@ def calibrate(spec: Spec, study: Study) -> dict[str, Any]:
 
 
 CALIBRATED = Table("calibration", calibrate, depends)
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A network for bundled digits, and test images that it gets right."""
+
+    model: torch.nn.Module
+    images: Tensor
+    labels: Tensor
+
+
+def bundled_model() -> Bundled:
+    """For live cells: the smoke profile's LeNet and the digits it classifies correctly."""
+    study = Study("chapter3", profile="smoke", progress=False)
+    spec = {"dataset": "digits", "net": "lenet", "seed": 0}
+    model, test = network(spec, study).model.cpu(), data(spec, study).test
+    right = predict(model, test.images) == test.labels
+    return Bundled(model, test.images[right], test.labels[right])

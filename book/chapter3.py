@@ -48,7 +48,7 @@ from IPython.display import Markdown, display
 
 from washout import figures, papers, report
 from washout.chapters import chapter3 as ch
-from washout.chapters.chapter3 import pictures, tables, verdicts, views
+from washout.chapters.chapter3 import more_views, pictures, tables, verdicts, views
 
 p = ch.check_parameters(
     ch,
@@ -239,7 +239,7 @@ report.show(
 # them on the very images that are reported, as the paper seems to have done.
 
 # %%
-views.show_rules(detections)
+more_views.show_rules(detections)
 
 # %% [markdown]
 # ### Crop size and number of passes
@@ -255,7 +255,7 @@ pass_counts = ch.rows(p, ch.PASS_COUNT)
 pictures.pass_sweep(pass_counts)
 
 # %%
-views.show_crops(crop_sizes)
+more_views.show_crops(crop_sizes)
 
 # %% [markdown]
 # ### Trivial statistics
@@ -268,7 +268,7 @@ curves = ch.rows(p, ch.CURVE)
 pictures.roc(curves, p.attacks[0])
 
 # %%
-views.show_roc(curves)
+more_views.show_roc(curves)
 
 # %% [markdown]
 # ### Three seeds
@@ -276,7 +276,7 @@ views.show_roc(curves)
 # Another network, another draw of images, another run of the attacks.
 
 # %%
-views.show_seeds(ch.seeds(p, ch.DETECTION, rule="hybrid"), ch.seeds(p, ch.UNDEFENDED))
+more_views.show_seeds(ch.seeds(p, ch.DETECTION, rule="hybrid"), ch.seeds(p, ch.UNDEFENDED))
 
 # %% [markdown]
 # ### Larger steps, and BIM that goes on
@@ -301,7 +301,7 @@ knowing = ch.rows(p, ch.ADAPTIVE)
 pictures.adaptive(knowing)
 
 # %%
-views.show_adaptive(knowing)
+more_views.show_adaptive(knowing)
 
 # %% [markdown]
 # ### A second library
@@ -311,7 +311,7 @@ views.show_adaptive(knowing)
 
 # %%
 second = ch.rows(p, ch.SECOND_LIBRARY)
-views.show_second_library(second)
+more_views.show_second_library(second)
 
 # %% [markdown]
 # ### Hypotheses that we wrote down before running
@@ -320,13 +320,13 @@ views.show_second_library(second)
 # points. H-W3: a trivial statistic finds FGSM. H-W4: an attacker who knows evades.
 
 # %%
-views.show_hypotheses(detections, curves, knowing)
+more_views.show_hypotheses(detections, curves, knowing)
 
 # %% [markdown]
 # ## Verdict
 
 # %%
-display(Markdown(views.conclusion(detections, knowing)))
+display(Markdown(more_views.conclusion(detections, knowing)))
 
 # %% [markdown]
 # **What was easy:** the classifier, the three attacks, and the detector are each a page of code.

@@ -49,8 +49,8 @@ def lines(path: Path) -> list[str]:
 
 def main(root: Path, kills: int, seed: int) -> None:
     torch.set_num_threads(1)
-    whole, killed, together = (root / name for name in ("whole", "killed", "together"))
-    for folder in (whole, killed, together):
+    whole, together, killed = (root / name for name in ("whole", "together", "killed0"))
+    for folder in (whole, together, killed):
         folder.mkdir()
 
     start = time.monotonic()
@@ -58,23 +58,29 @@ def main(root: Path, kills: int, seed: int) -> None:
     undisturbed = time.monotonic() - start
 
     moments = random.Random(seed)
-    died = 0
-    for _ in range(kills):
+    died, hashes = 0, []
+    while died < kills:
         child = fork(killed)
         time.sleep(moments.uniform(0, 0.3 * undisturbed))
         os.kill(child, signal.SIGKILL)
-        died += wait(child) == -signal.SIGKILL
+        if wait(child) == -signal.SIGKILL:
+            died += 1
+        else:  # the training ended before the kill: begin another one
+            hashes += lines(killed / "hashes")
+            killed = root / f"killed{len(hashes)}"
+            killed.mkdir()
     codes.append(wait(fork(killed)))
+    hashes += lines(killed / "hashes")
 
     codes += [wait(child) for child in [fork(together), fork(together)]]
     result = {
         "codes": codes,
         "died": died,
         "whole": lines(whole / "hashes"),
-        "killed": lines(killed / "hashes"),
+        "killed": hashes,
         "together": lines(together / "hashes"),
         "trainings_together": len(lines(together / "trainings")),
-        "left": sorted(path.name for path in killed.rglob("*.checkpoint")),
+        "left": sorted(path.name for path in root.rglob("*.checkpoint")),
     }
     print(json.dumps(result))
 

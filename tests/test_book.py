@@ -7,9 +7,9 @@ import re
 import runpy
 import subprocess
 import sys
+from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 
@@ -152,7 +152,7 @@ def test_docstrings_of_properties_stay_whole():
 
 
 def test_generated_docstrings_are_left_out():
-    Pair = NamedTuple("Pair", [("first", int)])
+    Pair = namedtuple("Pair", "first")
     assert extension.skip(None, "class", "first", Pair.first, False, None) is True
     assert extension.skip(None, "class", "count", Pair.count, False, None) is None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 
 import pytest
 import torch
@@ -20,13 +19,13 @@ INF = float("inf")
 
 def best_by_brute_force(a: Tensor, b: Tensor) -> tuple[float, set[tuple[int, int]]]:
     """Equation 10 over all pairs of one row: the largest saliency and every pair that has it."""
-    scores = {}
-    for p, q in itertools.combinations(range(len(a)), 2):
-        gain, against = a[p] + a[q], b[p] + b[q]
-        if gain > 0 and against > 0:
-            scores[p, q] = (gain * against).item()
-    best = max(scores.values(), default=0.0)
-    return best, {pair for pair, score in scores.items() if score == best}
+    gain, against = a[:, None] + a, b[:, None] + b
+    valid = ((gain > 0) & (against > 0)).triu(1)
+    if not valid.any():
+        return 0.0, set()
+    scores = torch.where(valid, gain * against, 0)
+    best = scores.max()
+    return best.item(), {(p, q) for p, q in (valid & (scores == best)).nonzero().tolist()}
 
 
 def assert_exact(a: Tensor, b: Tensor) -> None:
@@ -250,20 +249,29 @@ def test_networks_that_view_and_those_that_flatten_get_the_same_images():
     torch.testing.assert_close(first, second, atol=1e-12, rtol=0)
 
 
-def test_without_a_positive_saliency_stop_leaves_the_image_and_first_spends_the_first_feature():
-    class Falling(nn.Module):
-        """Every brighter pixel speaks against class 1."""
+@pytest.mark.parametrize(
+    ("toward", "away"),
+    [([-1.0, -1, -1, -1], [-1.0, -1, -1, -1]), ([3.0, -2, -9, -9], [-4.0, 3, -9, -9])],
+    ids=["no candidate", "one candidate"],
+)
+def test_without_a_positive_saliency_stop_leaves_the_image_and_first_spends_the_first_feature(
+    toward, away
+):
+    class Linear(nn.Module):
+        """Class 1 is far below; a pixel's gains are ``toward`` for it and ``away`` from 0."""
 
         def forward(self, images: Tensor) -> Tensor:
-            total = images.flatten(1).sum(1)
-            return torch.stack((total, -total), dim=1)
+            pixels = images.flatten(1)
+            return torch.stack(
+                (-pixels @ torch.tensor(away), pixels @ torch.tensor(toward) - 99), dim=1
+            )
 
-    x, y = torch.full((2, 1, 3, 3), 0.25), torch.tensor([0, 0])
-    stopped = jsma(Falling(), x, y, theta=0.5, gamma=0.9)
+    x, y = torch.full((2, 1, 2, 2), 0.125), torch.tensor([0, 0])
+    stopped = jsma(Linear(), x, y, theta=0.25, gamma=0.5)
     assert torch.equal(stopped.images, x)
-    spent = jsma(Falling(), x, y, theta=0.5, gamma=0.9, stuck="first")
+    spent = jsma(Linear(), x, y, theta=0.25, gamma=0.5, stuck="first")
     expected = x.clone()
-    expected[:, 0, 0, 0] = 1
+    expected[:, 0, 0, 0] = 0.625  # the pair is (0, 0): theta twice
     assert torch.equal(spent.images, expected)
     assert not stopped.success.any()
     assert not spent.success.any()
@@ -289,9 +297,10 @@ def test_the_loop_reads_no_tensor_but_in_its_one_synchronization():
         count = 0
 
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            self.count += function.__name__.split(".")[0] in (
-                "_local_scalar_dense", "nonzero", "masked_select", "equal",
-            )  # fmt: skip
+            name = function.__name__.split(".")[0]
+            self.count += name in ("_local_scalar_dense", "nonzero", "masked_select", "equal")
+            if name in ("index", "index_put_"):  # a mask as an index has a size to find out
+                self.count += any(i is not None and i.dtype == torch.bool for i in args[1])
             return function(*args, **(kwargs or {}))
 
     model, x = network(), pictures(6)
@@ -299,7 +308,8 @@ def test_the_loop_reads_no_tensor_but_in_its_one_synchronization():
     counts = []
     for gamma in (0.04, 0.5):  # 1 step and 16
         with Reads() as reads:
-            jsma(model, x, y, target="untargeted", gamma=gamma)
+            images, _ = jsma(model, x, y, target="untargeted", theta=0.001, gamma=gamma)
+        assert ((images - x).flatten(1).sum(1) > 0.001 * 50 * gamma).all()  # used all its steps
         counts.append(reads.count)
     assert counts[0] == counts[1]
 

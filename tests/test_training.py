@@ -388,7 +388,7 @@ def test_killed_trainings_and_two_at_once(tmp_path):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["codes"] == [0, 0, 0, 0]
-    assert result["died"] >= 5  # a kill that comes after the end kills nothing
+    assert result["died"] == 10
     assert len(set(result["whole"] + result["together"])) == 1
     assert set(result["killed"]) == set(result["whole"])
     assert len(result["together"]) == 2

@@ -34,8 +34,8 @@ def check_images(images: Tensor, name: str = "images") -> Tensor:
         low, high = torch.stack(torch.aminmax(images.detach())).tolist()
         if not (low >= 0 and high <= 1):
             raise ValueError(
-                f"{name}: expected finite values in [0, 1], got a range of [{low:.4g}, {high:.4g}]; "
-                "scale them to [0, 1] and put normalization into the model"
+                f"{name}: expected finite values in [0, 1], got a range of "
+                f"[{low:.4g}, {high:.4g}]; scale them to [0, 1] and put normalization into the model"
             )
     return images
 
@@ -70,7 +70,12 @@ def check_range(
     value: float | Tensor, low: float, high: float, name: str, *, unit: str = ""
 ) -> float | Tensor:
     """Return ``value`` if every number in it lies in [low, high]."""
-    tensor = torch.as_tensor(value)
+    try:
+        tensor = torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"{name}: got {value!r}; allowed are numbers in [{low:g}, {high:g}]"
+        ) from None
     if not bool(((tensor >= low) & (tensor <= high)).all()):
         raise ValueError(
             f"{name}: got {value}; allowed is [{low:g}, {high:g}]{' ' + unit if unit else ''}"

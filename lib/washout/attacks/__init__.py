@@ -1,0 +1,28 @@
+"""Attacks: small batched functions of (model, x, y), and a registry that runs them by name."""
+
+from washout.attacks.bim import bim
+from washout.attacks.cw import cw
+from washout.attacks.deepfool import deepfool
+from washout.attacks.fgsm import fgsm
+from washout.attacks.jsma import jsma
+from washout.attacks.pgd import pgd
+from washout.attacks.registry import Attack, describe, get, names, run
+from washout.attacks.result import Attacked
+
+ifgsm = bim
+
+__all__ = [
+    "Attack",
+    "Attacked",
+    "bim",
+    "cw",
+    "deepfool",
+    "describe",
+    "fgsm",
+    "get",
+    "ifgsm",
+    "jsma",
+    "names",
+    "pgd",
+    "run",
+]

@@ -12,7 +12,8 @@ from washout.checks import check_count, check_range
 
 # Pixels of exactly 0 or 1 have infinite coordinates in tanh space and would never move. Shrinking
 # the range first gives them finite ones, far enough from the flat ends to be of use to Adam.
-SHRINK = 0.999999
+SHRINK = 0.999
+PROGRESS = 0.9999
 BETA1, BETA2, TINY = 0.9, 0.999, 1e-8  # of Adam
 
 
@@ -131,11 +132,9 @@ def descend(
             if abort_early and step % check == 0:
                 # Once in a tenth of the run (one synchronization): images at rest leave the batch.
                 images[left], distances[left] = best, best_distance
-                keep = loss < 0.9999 * previous
+                keep = loss < PROGRESS * previous
                 state = (left, x, y, const, w, m, v, loss, best, best_distance)
-                left, x, y, const, w, m, v, previous, best, best_distance = (
-                    t[keep] for t in state
-                )
+                left, x, y, const, w, m, v, previous, best, best_distance = (t[keep] for t in state)
                 if not len(left):
                     return images, distances
     images[left], distances[left] = best, best_distance

@@ -73,7 +73,7 @@ def pgd(
         logits = model(tried)
         success = fooled(logits, truth, targeted).view(restarts, -1)
         loss = F.cross_entropy(logits, truth, reduction="none").view(restarts, -1)
-    gain = (-loss if targeted else loss).masked_fill(~success, -torch.inf)
-    gain = torch.where(success.any(0), gain, -loss if targeted else loss)
+    gain = -loss if targeted else loss
+    gain = torch.where(success | ~success.any(0), gain, -torch.inf)
     best, rows = gain.argmax(0), torch.arange(len(x), device=x.device)
     return Attacked(tried.view(restarts, *x.shape)[best, rows], success[best, rows])

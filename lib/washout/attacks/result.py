@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -40,13 +38,13 @@ def per_image(value: float | Tensor, x: Tensor, name: str, high: float = 1.0) ->
     Raises:
         ValueError: another shape, or a number out of range.
     """
+    check_range(value, 0.0, high, name)
     tensor = torch.as_tensor(value, dtype=x.dtype, device=x.device)
     if tensor.ndim and tensor.shape != x.shape[:1]:
         raise ValueError(
             f"{name}: got shape {tuple(tensor.shape)}; allowed are one number "
             f"or a tensor of shape ({len(x)},), one number for each image"
         )
-    check_range(tensor, 0.0, high, name)
     return tensor.reshape(-1, *[1] * (x.ndim - 1))
 
 
@@ -77,13 +75,20 @@ def ascent(model: nn.Module, x: Tensor, y: Tensor, targeted: bool) -> tuple[Tens
     return gradient, logits.detach()
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model in eval mode, and each of its modules back into its own mode afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+class ChannelsLast(nn.Module):
+    """The model on images laid out pixel by pixel, which makes convolutions on a CPU faster.
+
+    ``Tensor.contiguous(memory_format=...)`` would not do: for one channel both layouts describe
+    the same bytes, so it keeps strides that choose the slower convolution.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        self.training = model.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> logits (B, K)."""
+        batch, channels, height, width = x.shape
+        laid = x.new_empty(batch, height, width, channels).permute(0, 3, 1, 2)
+        return self.model(laid.copy_(x))

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from washout.checks import check_count, check_images, check_labels
-from washout.detectors.modes import evaluating, place
+from washout.detectors.modes import place
+from washout.inference import evaluating
 
 CROPS = 5
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from washout.checks import check_count, check_images
-from washout.detectors.modes import dropping, evaluating, parts, place
+from washout.detectors.modes import dropping, parts, place
+from washout.inference import evaluating
 
 
 class DropoutPrediction(NamedTuple):

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from washout.checks import check_choice, check_count
-from washout.detectors.modes import draw_seed, dropping, evaluating, parts
+from washout.detectors.modes import draw_seed, dropping, parts
+from washout.inference import evaluating
 
 AVERAGES = ("probabilities", "logits")
 

@@ -1,4 +1,4 @@
-"""Modes that a detector needs of a classifier: all layers fixed, or dropout alone switched on."""
+"""What Monte Carlo dropout needs of a classifier: dropout alone switched on, and its fixed part."""
 
 from __future__ import annotations
 
@@ -15,18 +15,6 @@ Function = Callable[[Tensor], Tensor]
 def dropout_layers(model: nn.Module) -> list[nn.Module]:
     """The model's dropout layers: PyTorch's kinds and what derives from them."""
     return [layer for layer in model.modules() if isinstance(layer, _DropoutNd)]
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Every layer in evaluation mode; each one's own mode comes back at the end."""
-    modes = {layer: layer.training for layer in model.modules()}
-    model.eval()
-    try:
-        yield model
-    finally:
-        for layer, mode in modes.items():
-            layer.training = mode
 
 
 @contextmanager
@@ -132,8 +120,3 @@ def parts(model: nn.Module, images: Tensor) -> tuple[Function, Function]:
     # A wrong split differs far more than the last bits of two equal computations.
     same = got.shape == expected.shape and torch.allclose(got, expected, 1e-3, 1e-3)
     return (features, head) if same and not early else whole
-
-
-def in_batches(function: Function, images: Tensor, batch_size: int, device: torch.device) -> Tensor:
-    """``function`` of the images, ``batch_size`` at a time on ``device``; the result on the CPU."""
-    return torch.cat([function(batch.to(device)).cpu() for batch in images.split(batch_size)])

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from washout.checks import check_count, check_images
-from washout.detectors.modes import evaluating, in_batches, place
+from washout.detectors.modes import place
+from washout.inference import logits
 
 
 def background(images: Tensor, width: int = 3) -> Tensor:
@@ -66,9 +67,6 @@ def max_softmax(
     """
     check_images(images)
     check_count(batch_size, 1, "batch_size")
-    where = place(model, device)
-    with torch.no_grad(), evaluating(model):
-        # In float64, confident images still differ: float32 rounds many of them to exactly 1.
-        return in_batches(
-            lambda batch: 1 - model(batch).double().softmax(1).amax(1), images, batch_size, where
-        )
+    found = logits(model, images, batch_size=batch_size, device=place(model, device))
+    # In float64, confident images still differ: float32 rounds many of them to exactly 1.
+    return 1 - found.double().softmax(1).amax(1)

@@ -76,7 +76,8 @@ def histograms(rows: Rows) -> Figure:
     main = [row for row in found if row.spec["attack"] in (*MAIN, "bim-b")] or found
     counts = {"clean": main[0].values["clean"]}
     counts |= {name(row.spec["attack"]): row.values["adversarial"] for row in main}
-    edges = np.linspace(*main[0].values["edges"], 101)
+    low, high = main[0].values["edges"]
+    edges = np.linspace(low, high, 101)
     return figures.histograms(edges, counts, log=True)
 
 

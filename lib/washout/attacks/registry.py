@@ -1,0 +1,294 @@
+"""Attacks by name: what each is, its source, its defaults for a dataset; and running one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from washout.attacks import foolbox
+from washout.attacks.bim import bim
+from washout.attacks.cw import cw
+from washout.attacks.deepfool import deepfool
+from washout.attacks.fgsm import fgsm
+from washout.attacks.jsma import jsma
+from washout.attacks.pgd import pgd
+from washout.attacks.result import Attacked, ChannelsLast
+from washout.checks import check_choice, check_count, check_device, check_images, check_labels
+from washout.inference import evaluating
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack with its description and defaults.
+
+    Attributes:
+        name: what ``get`` takes.
+        function: (model, x, y, **settings) -> ``Attacked``. If it has a parameter ``generator``
+            it is handed one; if it has a parameter ``batch`` it splits the images itself.
+        norm: ``l0``, ``l2``, ``linf`` or another word for what it keeps small.
+        source: the paper.
+        summary: one line.
+        minimal: it searches the smallest perturbation, and returns the input where it failed;
+            else it spends a fixed budget.
+        defaults: dataset name -> setting -> value. ``*`` lists every setting; a dataset's own
+            entry overrides it.
+        version: raised when the results change; stored rows depend on it.
+    """
+
+    name: str
+    function: Callable[..., Attacked]
+    norm: str
+    source: str
+    summary: str
+    minimal: bool
+    defaults: Mapping[str, Mapping[str, Any]]
+    version: int = 1
+
+    def settings(self, dataset: str = "*", **overrides: Any) -> dict[str, Any]:
+        """All settings for a dataset, with ``overrides`` on top.
+
+        Raises:
+            ValueError: a setting that the attack does not have.
+        """
+        settings = {**self.defaults["*"], **self.defaults.get(dataset, {})}
+        for name in overrides:
+            check_choice(name, settings, f"setting of attack {self.name!r}")
+        return {**settings, **overrides}
+
+
+def get(name: str) -> Attack:
+    """The attack of this name; ``foolbox:LinfPGD`` takes any attack of foolbox.
+
+    Raises:
+        ValueError: an unknown name, with the known ones.
+    """
+    if isinstance(name, str) and name.startswith("foolbox:"):
+        return Attack(**foolbox.describe(name.removeprefix("foolbox:")))
+    if ALIASES.get(name, name) not in ATTACKS:
+        raise ValueError(
+            f"attack: got {name!r}; allowed are {', '.join([*ATTACKS, *ALIASES])}, and "
+            "foolbox:NAME for any of foolbox's, e.g. foolbox:LinfPGD"
+        )
+    return ATTACKS[ALIASES.get(name, name)]
+
+
+def names() -> list[str]:
+    """The names of the attacks in this package, without aliases and foolbox's."""
+    return list(ATTACKS)
+
+
+def describe() -> pd.DataFrame:
+    """A table of the attacks, a row for each: what it is, its source, its defaults."""
+    rows = []
+    for attack in ATTACKS.values():
+        own: dict[str, list[str]] = {}
+        for dataset, settings in attack.defaults.items():
+            own.setdefault(_text(settings), []).append(dataset)
+        also = [alias for alias, name in ALIASES.items() if name == attack.name]
+        rows.append(
+            {
+                "attack": ", ".join([attack.name, *also]),
+                "norm": attack.norm,
+                "summary": attack.summary,
+                "source": attack.source,
+                "version": attack.version,
+                "defaults": _text(attack.defaults["*"]),
+                "instead": "; ".join(
+                    f"{', '.join(datasets)}: {text}"
+                    for text, datasets in own.items()
+                    if "*" not in datasets
+                ),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in settings.items()
+    )
+
+
+def run(
+    attack: str | Attack,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    dataset: str = "*",
+    batch_size: int | None = None,
+    device: str | torch.device = "cpu",
+    generator: torch.Generator | None = None,
+    **overrides: Any,
+) -> Attacked:
+    """Check the input, then attack in batches with the model in eval mode.
+
+    The model is moved to ``device``; each of its modules is back in its own mode afterwards.
+
+    Args:
+        attack: a name or an ``Attack``.
+        model: images to logits (B, K).
+        images: (N, C, H, W), float32 in [0, 1].
+        labels: (N,) int64: true classes, or targets with ``targeted=True``.
+        dataset: whose defaults to take; one without its own takes those of ``*``.
+        batch_size: images at a time; None takes 128 on a CPU, 1,024 on a GPU.
+        device: where to compute.
+        generator: source of all randomness.
+        overrides: settings. A tensor with one number for each image is split with the images.
+
+    Returns:
+        ``Attacked`` on the CPU.
+
+    Raises:
+        ValueError: anything that is out of its range or shape, before the first step.
+    """
+    attack = attack if isinstance(attack, Attack) else get(attack)
+    check_labels(labels, check_images(images))
+    settings = attack.settings(dataset, **overrides)
+    place = check_device(device)
+    usual = 128 if place.type == "cpu" else 1024
+    size = check_count(usual if batch_size is None else batch_size, 1, "batch_size")
+    if "batch" in settings:
+        settings["batch"], size = settings["batch"] if batch_size is None else size, len(images)
+    if "generator" in inspect.signature(attack.function).parameters:
+        settings["generator"] = generator
+    if not len(images):
+        return Attacked(images.clone(), torch.zeros(0, dtype=torch.bool))
+
+    done = []
+    with evaluating(model.to(place)):
+        fast = _checked(model, images[:8].to(place), labels, settings.get("targeted", False))
+        for begin in range(0, len(images), size):
+            rows = slice(begin, begin + size)
+            own = {
+                name: value[rows].to(place)
+                if isinstance(value, Tensor) and value.shape[:1] == labels.shape
+                else value
+                for name, value in settings.items()
+            }
+            part = images[rows].to(place), labels[rows].to(place)
+            done.append(attack.function(fast, *part, **own))
+    return Attacked(
+        torch.cat([part.images.cpu() for part in done]),
+        torch.cat([part.success.cpu() for part in done]),
+    )
+
+
+def _checked(model: nn.Module, few: Tensor, labels: Tensor, targeted: bool) -> nn.Module:
+    """Return the model in the memory layout that suits it, after a look at its output.
+
+    Raises:
+        ValueError: no (B, K) logits, NaN or infinite ones, labels beyond the K classes.
+    """
+    fast: nn.Module = ChannelsLast(model) if few.device.type == "cpu" else model
+    with torch.no_grad():
+        try:
+            logits = fast(few)
+        except RuntimeError:  # A model that flattens with view() takes contiguous images only.
+            fast, logits = model, model(few)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(few):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(
+            f"model: expected logits of shape ({len(few)}, K) for {len(few)} images, got {got}; "
+            "wrap it in a module that returns one row of logits for each image"
+        )
+    if not bool(logits.isfinite().all()):
+        raise ValueError(
+            "model: its logits are NaN or infinite; check its weights and its normalization"
+        )
+    if int(labels.max()) >= logits.shape[1]:
+        raise ValueError(
+            f"{'targets' if targeted else 'labels'}: got class {int(labels.max())}; the model's "
+            f"{logits.shape[1]} classes are 0 to {logits.shape[1] - 1}"
+        )
+    return fast
+
+
+def _attack(
+    function: Callable[..., Attacked],
+    norm: str,
+    source: str,
+    summary: str,
+    *,
+    minimal: bool = False,
+    version: int = 1,
+    **datasets: Mapping[str, Any],
+) -> Attack:
+    """An ``Attack`` whose ``*`` defaults are those of its function."""
+    general = {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name != "generator"
+    }
+    defaults = {"*": general, **datasets}
+    return Attack(function.__name__, function, norm, source, summary, minimal, defaults, version)
+
+
+# Small images in color are attacked within 8/255, by common use since Madry et al.
+SMALL = {"eps": 8 / 255}
+# 9 x 10,000 steps are for the patient; these find nearly the same images on digits.
+BRIEF = {"steps": 200, "binary_search_steps": 6, "lr": 0.05, "initial_const": 1.0}
+
+ATTACKS = {
+    attack.name: attack
+    for attack in (
+        _attack(
+            fgsm,
+            "linf",
+            "Goodfellow et al., ICLR 2015",
+            "one step along the sign of the gradient",
+            cifar10=SMALL,
+            photos=SMALL,
+        ),
+        _attack(
+            bim,
+            "linf",
+            "Kurakin et al., 2017; stopping: Feinman et al., 2017",
+            "small signed steps, to the first image that fools or all of them",
+            mnist={"eps": 0.3, "step": 0.01, "steps": 50, "stop": "first"},
+            digits={"eps": 0.3, "step": 0.01, "steps": 50, "stop": "first"},
+            cifar10=SMALL,
+            photos=SMALL,
+        ),
+        _attack(
+            pgd,
+            "linf",
+            "Madry et al., ICLR 2018",
+            "small signed steps from random starts",
+            cifar10=SMALL,
+            photos=SMALL,
+        ),
+        _attack(
+            deepfool,
+            "l2 (or linf)",
+            "Moosavi-Dezfooli et al., CVPR 2016",
+            "steps to the nearest linearized boundary",
+            minimal=True,
+        ),
+        _attack(
+            cw,
+            "l2",
+            "Carlini and Wagner, IEEE S&P 2017",
+            "Adam on distance + const * margin, const searched for each image",
+            minimal=True,
+            mnist=BRIEF,
+            digits=BRIEF,
+            cifar10=BRIEF | {"lr": 0.01},
+            photos=BRIEF | {"lr": 0.01},
+        ),
+        _attack(
+            jsma,
+            "l0",
+            "Papernot et al., EuroS&P 2016; settings: Feinman et al., 2017",
+            "two pixels at a time, by their saliency for the target class",
+        ),
+    )
+}
+ALIASES = {"ifgsm": "bim"}

@@ -279,6 +279,17 @@ more_views.show_roc(curves)
 more_views.show_seeds(ch.seeds(p, ch.DETECTION, rule="hybrid"), ch.seeds(p, ch.UNDEFENDED))
 
 # %% [markdown]
+# ### A second network
+#
+# Feinman's network, ten times the work of LeNet, with everything calibrated and chosen again.
+
+# %%
+views.show_baseline(ch.second(p, ch.BASELINE))
+
+# %%
+views.show_usual(ch.second(p, ch.DETECTION), net="feinman")
+
+# %% [markdown]
 # ### Larger steps, and BIM that goes on
 #
 # *BIM-B* does not stop at the first misclassified iterate. It walks deep into the other class,

@@ -49,8 +49,8 @@ def mixture(n, value=0):
     generator = seed(value)
     label = torch.rand(n, generator=generator) < 0.5
     score = (torch.randn(n, generator=generator) + 1.2 * label).mul(5).round() / 5
-    fair = torch.randint(2, 6, (n,), generator=generator)
-    agreement = torch.where(label, fair - 1, fair.clamp_min(4))
+    drawn = torch.randint(1, 6, (2, n), generator=generator)
+    agreement = torch.where(label, drawn.amin(0), drawn.amax(0))
     return score, agreement, label
 
 

@@ -52,8 +52,8 @@ def results(arguments: argparse.Namespace) -> int:
             missing = sum(isinstance(row, Missing) for row in rows)
             left += missing
             print(
-                f"{study.chapter} {table.name}: {len(rows) - missing} of {len(rows)} rows at profile "
-                f"{study.profile}, {time.time() - before:.0f} s",
+                f"{study.chapter} {table.name}: {len(rows) - missing} of {len(rows)} rows "
+                f"at profile {study.profile}, {time.time() - before:.0f} s",
                 flush=True,
             )
     print(f"{left} rows left" + (" (time limit)" if left else ""))

@@ -35,7 +35,8 @@ def check_images(images: Tensor, name: str = "images") -> Tensor:
         if not (low >= 0 and high <= 1):
             raise ValueError(
                 f"{name}: expected finite values in [0, 1], got a range of "
-                f"[{low:.4g}, {high:.4g}]; scale them to [0, 1] and put normalization into the model"
+                f"[{low:.4g}, {high:.4g}]; scale them to [0, 1] and put normalization into the "
+                "model"
             )
     return images
 

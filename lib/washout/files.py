@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader, or a kill, sees the old file or the new one."""
+    """Write ``content`` to ``path``, so that readers and kills see the old file or the new one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -37,5 +37,5 @@ def results_folder(argument: str | Path | None = None) -> Path:
 
 
 def weights_folder(argument: str | Path | None = None) -> Path:
-    """Trained weights: the argument, else ``$WASHOUT_WEIGHTS``, else ``weights/`` in the project."""
+    """Trained weights: the argument, else ``$WASHOUT_WEIGHTS``, else the project's ``weights/``."""
     return _folder(argument, "WASHOUT_WEIGHTS", "weights")

@@ -143,7 +143,7 @@ class Store:
         return sorted(path.stem for path in self.folder.glob("*.jsonl"))
 
     def save_images(self, images: np.ndarray) -> dict[str, Any]:
-        """Write uint8 images (N, H, W) or (N, H, W, 3) as one PNG; return what a row keeps of it."""
+        """Write uint8 images (N, H, W) or (N, H, W, 3) as one PNG; return the reference to it."""
         flat = np.ascontiguousarray(images.reshape(-1, *images.shape[2:]))
         buffer = io.BytesIO()
         Image.fromarray(flat).save(buffer, format="PNG", optimize=True)

@@ -13,7 +13,7 @@ from washout.checks import check_count, check_range
 # Pixels of exactly 0 or 1 have infinite coordinates in tanh space and would never move. Shrinking
 # the range first gives them finite ones, far enough from the flat ends to be of use to Adam.
 SHRINK = 0.999
-PROGRESS = 0.9999
+PROGRESS = 0.99
 BETA1, BETA2, TINY = 0.9, 0.999, 1e-8  # of Adam
 
 

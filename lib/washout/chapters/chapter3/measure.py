@@ -119,7 +119,7 @@ def measured(spec: Spec, study: Study, part: str, attack: str | None) -> dict[st
         after rounding to 8 bits).
     """
     found = network(spec, study)
-    spec = {**calibration_spec(spec), **spec, "attack": attack}
+    spec = {**calibration_spec(spec), "attack": attack}  # without a sweep's own epsilon
     overrides = strength(spec, study) if attack else {}
     profile = PROFILES[study.profile]
     key = {

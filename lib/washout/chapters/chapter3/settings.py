@@ -58,7 +58,9 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile(n=100, n_validation=100, n_calibration=50, epochs=8, n_small=20, passes=10),
-    "laptop": Profile(n=5000, n_validation=2000, n_calibration=1000, epochs=12, n_small=500),
+    "laptop": Profile(
+        n=5000, n_validation=2000, n_calibration=1000, epochs=12, n_small=500, seeds=(0, 1, 2)
+    ),
     "paper": Profile(
         n=5000, n_validation=5000, n_calibration=2000, epochs=12, n_small=1000, seeds=(0, 1, 2)
     ),

@@ -14,6 +14,7 @@ from washout.chapters.chapter3.measure import (
     depends,
     draw,
     generator,
+    measure,
     measured,
     network,
     strength,
@@ -219,14 +220,16 @@ def examples(spec: Spec, study: Study) -> dict[str, Any]:
         int(i[0]) for k in range(10) if len(i := (right & (pool.labels == k)).nonzero().flatten())
     ]
     pool = Split(pool.images[chosen], pool.labels[chosen])
-    if spec["attack"] == "none":
-        images = pool.images
-    else:
-        images = attacked(spec, study, pool, strength(spec, study))
+    images = attacked(spec, study, pool, strength(spec, study))
+    seen = measure(found.model, images, pool, spec, study)
+    said = rule({**spec, "rule": "hybrid"}, study).flag(
+        seen["uncertainty"], seen["agreement"][:, CROPS.index(CROP)]
+    )
     return {
         "index": draw_index(spec, study)[chosen],
         "label": pool.labels,
-        "predicted": predict(found.model, images, device=study.device),
+        "predicted": seen["plain"],
+        "flagged": said,
         "images": (images[:, 0] * 255).round().byte().numpy(),
         "clean": (pool.images[:, 0] * 255).round().byte().numpy(),
         "licence": data(spec, study).licence,

@@ -201,8 +201,8 @@ def show_separation(rows: Rows) -> None:
     )  # fmt: skip
 
 
-def show_usual(rows: Rows) -> None:
-    rows = [r for r in rows if r.spec["rule"] in ("hybrid", "shared")]
+def show_usual(rows: Rows, net: str = "lenet") -> None:
+    rows = [r for r in rows if r.spec["rule"] in ("hybrid", "shared") and r.spec["net"] == net]
     lines = [
         {
             "attack": name(row.spec["attack"]),

@@ -49,7 +49,6 @@ ADAPTIVE_EPS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 SWEEP_EPS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
 SWEEP = ("fgsm", "bim-b", "noise")
 KNOWS = ("nothing", "dropout", "dropout and crops")
-STEPS = 100
 
 
 def about(dataset: str, seed: int, net: str = "lenet", **more: Any) -> Spec:
@@ -102,9 +101,7 @@ def plan(
     if attack != "all":
         return found_plan
     knowing = [
-        about(dataset, seeds[0], knows=knows, eps=eps, steps=STEPS)
-        for knows in KNOWS
-        for eps in ADAPTIVE_EPS
+        about(dataset, seeds[0], knows=knows, eps=eps) for knows in KNOWS for eps in ADAPTIVE_EPS
     ]
     found_plan += [
         (EPSILON, rows(SWEEP, eps=SWEEP_EPS)),

@@ -187,7 +187,7 @@ def adaptive(spec: Spec, study: Study) -> dict[str, Any]:
         generator=generator(spec, "attack"),
         eps=spec["eps"],
         step=spec["eps"] / 10,
-        steps=spec["steps"],
+        steps=PROFILES[study.profile].steps,
     ).images
     return _evaded(images, pool, spec, study)
 

@@ -180,7 +180,9 @@ def attack_version(attack: str | None) -> dict[str, int]:
 def depends(spec: Spec, study: Study) -> dict[str, Any]:
     """What every row of the chapter depends on."""
     found = recipe(spec["net"], spec["dataset"], study.profile, spec["seed"])
+    _, fixed = VARIANTS.get(spec.get("attack", ""), ("", {}))
     return {
+        **({"attack": fixed} if fixed else {}),
         "recipe": found.key(),
         "settings": settings(study.profile),
         "versions": {**VERSIONS, **attack_version(spec.get("attack"))},

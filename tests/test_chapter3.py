@@ -1,0 +1,205 @@
+"""Chapter 3 from parameters to verdicts, at the smoke profile on bundled digits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from washout import papers
+from washout.chapters import chapter3 as ch
+from washout.chapters.chapter3 import beyond, measure, tables, verdicts
+from washout.detectors import Hybrid
+from washout.store import Row
+from washout.study import Missing, Study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    folder = tmp_path_factory.mktemp("chapter3")
+    return Study(
+        "chapter3",
+        profile="smoke",
+        local=False,
+        exact=True,
+        progress=False,
+        results=folder / "results",
+        weights=folder / "weights",
+    )
+
+
+def spec(attack: str, **more) -> dict:
+    return ch.about("digits", 0, attack=attack, **more)
+
+
+def test_parameters_resolve_and_echo(monkeypatch, tmp_path):
+    monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path))
+    found = ch.check_parameters(ch, profile="smoke", attack="ifgsm")
+    assert (found.attacks, found.dataset) == (("bim",), "digits")
+    assert "attack: bim | dataset: digits | profile: smoke" in str(found)
+    assert ch.check_parameters(ch).dataset == "mnist"
+    assert ch.check_parameters(ch, attack="foolbox:LinfPGD").attacks == ("foolbox:LinfPGD",)
+
+
+def test_plan_has_every_row_once():
+    for profile in ch.PROFILES:
+        plan = ch.plan(Study("chapter3", profile=profile))
+        keys = [
+            Row(table.name, profile, spec, {}, {}).key for table, specs in plan for spec in specs
+        ]
+        assert len(keys) == len(set(keys)) > 50
+
+
+def test_attack_rows_of_a_run_for_one_attack_are_part_of_the_whole_plan():
+    study = Study("chapter3", profile="paper")
+    whole = {
+        (table.name, str(sorted(spec.items())))
+        for table, specs in ch.plan(study)
+        for spec in specs
+    }
+    one = {
+        (table.name, str(sorted(spec.items())))
+        for table, specs in ch.plan(study, attack="bim")
+        for spec in specs
+    }
+    assert one < whole
+
+
+def test_calibration_stays_on_its_grid_and_near_the_target(study):
+    row = study.row(ch.CALIBRATED, spec("fgsm"))
+    parameter, target, grid = ch.CALIBRATION["fgsm"]
+    assert row.values["parameter"] == parameter
+    assert row.values["value"] in grid
+    tried = dict(zip(row.values["tried"], row.values["tried_accuracy"], strict=True))
+    gap = {value: abs(accuracy - target) for value, accuracy in tried.items()}
+    assert gap[row.values["value"]] == min(gap.values())
+
+
+def test_draws_are_seeded_and_without_replacement(study):
+    first, again = (measure.draw(spec("fgsm"), study, "test") for _ in range(2))
+    other = measure.draw({**spec("fgsm"), "seed": 1}, study, "test")
+    assert torch.equal(first.images, again.images)
+    assert not torch.equal(first.labels, other.labels)
+    index = tables.draw_index(spec("fgsm"), study)
+    assert len(index.unique()) == len(index) == len(first.labels)
+    whole = measure.data(spec("fgsm"), study).test
+    assert torch.equal(whole.images[index], first.images)
+
+
+def test_detection_counts_add_up(study):
+    pool = tables.mixture(spec("fgsm"), study, "test", "fgsm")
+    half = len(pool["adversarial"]) // 2
+    assert pool["adversarial"].sum() == half
+    assert (pool["plain"][:half] == pool["label"][:half]).all()
+    values = study.row(ch.DETECTION, spec("fgsm", rule="hybrid")).values
+    assert values["accepted"] + values["rejected"] == half == values["caught"] + values["missed"]
+    for kind in ("clean", "adversarial"):
+        ways = ("sure_adversarial", "sure_clean", "crops_agree", "crops_disagree")
+        assert sum(values[f"{kind}_{way}"] for way in ways) == half
+    assert values["clean_sure_clean"] + values["clean_crops_agree"] == values["accepted"]
+    assert values["accepted_right"] <= values["accepted"]
+    assert values["all_clean_right"] <= values["all_clean_accepted"] <= values["all_clean"]
+
+
+def test_rules_differ_where_they_should(study):
+    def values(rule: str) -> dict:
+        return study.row(ch.DETECTION, spec("fgsm", rule=rule)).values
+
+    # Of five crops never more than five agree: in between, everything is flagged.
+    assert values("strict")["clean_crops_agree"] == 0
+    assert values("uncertainty")["low"] == values("uncertainty")["high"]
+    # Chosen on the test images themselves, thresholds can only look better there.
+    best, honest = values("chosen-on-test"), values("hybrid")
+    assert best["caught"] + best["accepted"] >= honest["caught"] + honest["accepted"] - 2
+    # The discordant counts are what the difference in right answers is made of.
+    other = values("crops")
+    gain = (honest["caught"] + honest["accepted"]) - (other["caught"] + other["accepted"])
+    assert gain == other["hybrid_only"] - other["this_only"]
+
+
+def test_crops_alone_rule_sends_everything_to_the_crops(study):
+    found = tables.rule(spec("fgsm", rule="crops"), study)
+    assert found == Hybrid(0.0, float("inf"), 5)
+    pool = tables.mixture(spec("fgsm"), study, "test", "fgsm")
+    said = tables.flagged(found, pool)
+    assert np.array_equal(said, tables.agreement(pool) < 5)
+
+
+def test_sweeps_use_their_own_epsilon(study):
+    small = study.row(ch.EPSILON, spec("fgsm", eps=0.05)).values
+    large = study.row(ch.EPSILON, spec("fgsm", eps=0.4)).values
+    assert small["fooled"] <= large["fooled"]
+    assert small["low"] == large["low"]
+    assert small["median_l2"] < large["median_l2"]
+
+
+def test_the_attacker_who_knows_moves_all_views(study):
+    found = measure.network(spec("pgd"), study)
+    views = beyond.Views(found.model, torch.Generator().manual_seed(0), crops=True)
+    pool = beyond.right_ones(spec("pgd"), study, 8)
+    said = views(pool.images)
+    assert said.shape == (len(pool.labels), 10)
+    assert (said <= 1e-6).all()  # means of log-probabilities
+    values = study.row(ch.ADAPTIVE, ch.about("digits", 0, knows="dropout", eps=0.3)).values
+    assert values["wrong_and_accepted"] <= min(values["wrong"], values["n"])
+
+
+def test_verdicts_compare_with_every_printed_number(study):
+    paper = papers.load("wang")
+    rows = [
+        Row("detection", "paper", ch.about("mnist", 0, attack=a, rule="hybrid"), {}, values, {})
+        for a, values in printed().items()
+    ]
+    for items, table in ((verdicts.table2, "table2"), (verdicts.table3, "table3")):
+        found = verdicts.compare(rows, items)
+        ids = {id_ for id_ in paper.numbers if id_.startswith(f"wang/{table}/")}
+        assert {v.number.id for v in found} == ids
+        # The paper's own counts reproduce the paper.
+        assert {v.word for v in found} <= {"reproduced"}, [v for v in found if v.word != "reproduced"]
+    assert [v.word for v in verdicts.abstract(rows)] == ["reproduced", "reproduced"]
+    elsewhere = [replace(row, spec={**row.spec, "dataset": "digits"}) for row in rows]
+    assert {v.word for v in verdicts.compare(elsewhere, verdicts.table2)} == {"not comparable"}
+    missing = [Missing("detection", row.spec, "make") for row in rows]
+    assert {v.word for v in verdicts.compare(missing, verdicts.table2)} == {"not computed"}
+
+
+def printed() -> dict[str, dict[str, int]]:
+    """The paper's Table 2, with Table 3's accepted attacks that were classified right."""
+    counts = {
+        "fgsm": (515, 194, 4766, 4445, 11),
+        "bim": (323, 28, 4928, 4633, 0),
+        "jsma": (116, 66, 4893, 4843, 56),
+    }
+    return {
+        attack: {
+            "rejected": fn,
+            "missed": fp,
+            "caught": tn,
+            "accepted": tp,
+            "accepted_right": tp,
+            "missed_right": right,
+            "n": fn + fp + tn + tp,
+        }
+        for attack, (fn, fp, tn, tp, right) in counts.items()
+    }
+
+
+def test_claims_without_rows_are_not_computed_unless_printed_numbers_decide():
+    words = {j.claim.id.split("/")[-1]: j.word for j in verdicts.claims([], [], [])}
+    assert words["hybrid>parts"] == words["uncertainty-higher"] == "not computed"
+    assert words["fgsm-weaker"] == "holds"
+    assert words["bim-better"] == "undecided"
+    assert words["jsma-equal"] == "holds"
+
+
+def test_stored_rows_name_the_stored_weights():
+    """Every row of the project names weights that are in the project, and of its own recipe."""
+    study = Study("chapter3", compute=False, progress=False)
+    folder = Path(study.weights)
+    for table in study.stores[0].tables():
+        for row in study.stores[0].rows(table).values():
+            if "weights" in row.values:
+                assert (folder / f"{row.values['weights']}.safetensors").is_file(), row

@@ -121,7 +121,9 @@ def main() -> None:
         for key, method in methods.items():
             start = time.perf_counter()
             attacked[key] = method(x, y, target).detach()
-            seconds[key] = min(seconds[key], time.perf_counter() - start)
+            took = time.perf_counter() - start
+            seconds[key] = min(seconds[key], took)
+            print(*key, f"{took:.2f} s", sep=", ", flush=True)
 
     rows = []
     for (outputs, name), adversarial in attacked.items():

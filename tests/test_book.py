@@ -145,10 +145,13 @@ def test_colab_is_for_github_only():
     assert "colab_url" not in options["launch_buttons"]
 
 
-def test_docstrings_of_properties_stay_whole():
-    lines = ["(B,), in [0, 1]: the mean over classes.", "Two: three."]
-    extension.keep_whole(None, "property", "x.y", None, None, lines)
-    assert lines == ["(B,), in [0, 1] – the mean over classes.", "Two: three."]
+def test_docstrings_stay_plain_text():
+    lines = ["(B,), in [0, 1]: the mean over classes.", "Two: (x, **settings) of ``*``, **bold**."]
+    extension.keep_text(None, "property", "x.y", None, None, lines)
+    assert lines == [
+        "(B,), in [0, 1] – the mean over classes.",
+        r"Two: (x, \*\*settings) of ``*``, **bold**.",
+    ]
 
 
 def test_generated_docstrings_are_left_out():

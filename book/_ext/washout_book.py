@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 COLAB = "https://colab.research.google.com"
@@ -33,10 +34,11 @@ def skip(app: Any, what: str, name: str, member: Any, skipped: bool, options: An
     return True if (getattr(member, "__doc__", "") or "").startswith("Alias for field") else None
 
 
-def keep_whole(app: Any, what: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
-    """Napoleon takes what stands before a property's first colon for its type; ours are prose."""
+def keep_text(app: Any, what: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are plain text: keep a colon from being a type's end, and stars from bold."""
     if what in ("attribute", "property") and lines:
         lines[0] = lines[0].replace(": ", " – ", 1)
+    lines[:] = [re.sub(r"(?<=[\s(])\*\*(?=\w+[),])", r"\*\*", line) for line in lines]
 
 
 def setup(app: Any) -> dict[str, Any]:
@@ -46,5 +48,5 @@ def setup(app: Any) -> dict[str, Any]:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     app.connect("config-inited", turn_on_buttons, priority=1)
     app.connect("autodoc-skip-member", skip)
-    app.connect("autodoc-process-docstring", keep_whole, priority=1)
+    app.connect("autodoc-process-docstring", keep_text, priority=1)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -158,7 +158,9 @@ class Study:
         """One row of this study's own profile, computed if it is not stored."""
         rows = [store.rows(table.name) for store in self.stores]
         own = Study(**{**self.__dict__, "exact": True})
-        return own._best(table, spec, rows) or own._claimed(table, spec)
+        found = own._best(table, spec, rows) or own._claimed(table, spec)
+        assert found is not None  # a patient claim always ends in a row
+        return found
 
     def table(
         self, table: Table, specs: Sequence[Spec], executor: Executor | None = None
@@ -183,10 +185,15 @@ class Study:
 
     def _work(self, table: Table, specs: Sequence[Spec], todo: list[int], executor):
         if executor is None:
-            for index in todo:
-                if time.time() >= self.deadline:
-                    return
-                yield index, self._claimed(table, specs[index])
+            # Rows that another process is computing come last: by then they may be stored.
+            for patient in (False, True):
+                for index in list(todo):
+                    if time.time() >= self.deadline:
+                        return
+                    row = self._claimed(table, specs[index], patient)
+                    if row is not None:
+                        todo.remove(index)
+                        yield index, row
             return
         pending: dict[Future, int] = {
             executor.submit(_compute_claimed, self, table, specs[index]): index for index in todo
@@ -195,14 +202,14 @@ class Study:
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 yield pending.pop(future), future.result()
 
-    def _claimed(self, table: Table, spec: Spec) -> Row:
-        """Compute a row that no other process is computing; if one is, wait for its row."""
+    def _claimed(self, table: Table, spec: Spec, patient: bool = True) -> Row | None:
+        """Compute a row unless another process is at it; then wait for its row, or return None."""
         key = Row(table.name, self.profile, spec, {}, {}).key
         lock = self.store.lock(f"{table.name}-{key}")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=-1 if patient else 0)
         except Timeout:
-            lock.acquire()
+            return None
         try:
             stored = self.store.rows(table.name).get(key)
             if (
@@ -266,7 +273,7 @@ class Study:
             return load_file(path)
 
 
-def _compute_claimed(study: Study, table: Table, spec: Spec) -> Row:
+def _compute_claimed(study: Study, table: Table, spec: Spec) -> Row | None:
     return study._claimed(table, spec)
 
 

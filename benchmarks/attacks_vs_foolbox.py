@@ -35,7 +35,7 @@ PAIRS = {
     "PGD 40": ("pgd", {"eps": 0.1}, A.LinfPGD(), 0.1, "inf"),
     "DeepFool L2": ("deepfool", {}, A.L2DeepFoolAttack(), None, "2"),
     "DeepFool Linf": ("deepfool", {"norm": "linf"}, A.LinfDeepFoolAttack(), None, "inf"),
-    "CW 3 x 200": ("cw", CW, A.L2CarliniWagnerAttack(**CW), None, "2"),
+    "CW 3 x 200": ("cw", CW | {"progress": 0.02}, A.L2CarliniWagnerAttack(**CW), None, "2"),
 }  # fmt: skip
 
 

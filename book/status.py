@@ -11,11 +11,11 @@
 # ---
 
 # %% [markdown]
-# # Status: what was computed, where, when
+# # Status
 #
-# Every table and figure in this book is drawn from rows stored under `results/`. A row is computed once, and
-# keeps what made it: the profile, the device, the commit of the code, library versions, and how long it took.
-# This page reads those rows; a build of the site computes none.
+# What was computed, where and when. Every table and figure in this book is drawn from rows stored under
+# `results/`. A row is computed once, and keeps what made it: the profile, the device, the commit of the code,
+# library versions, and how long it took. This page reads those rows; a build of the site computes none.
 
 # %% tags=["remove-input"]
 from datetime import UTC, datetime

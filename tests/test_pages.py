@@ -132,7 +132,11 @@ def test_page(name, width, site, browser, sound):
     if os.environ.get("WASHOUT_SCREENSHOTS"):
         folder = Path(os.environ["WASHOUT_SCREENSHOTS"])
         folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{name.replace('/', '-')}-{width}.png", full_page=True)
+        # A window as high as the page: a full-page picture of a lower one may come out shifted.
+        height = page.evaluate("() => document.documentElement.scrollHeight")
+        page.set_viewport_size({"width": width, "height": min(height, 16000)})
+        page.wait_for_timeout(300)
+        page.screenshot(path=folder / f"{name.replace('/', '-')}-{width}.png")
     context.close()
     assert not faults, "\n".join(dict.fromkeys(faults))
 

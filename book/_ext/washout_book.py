@@ -1,4 +1,4 @@
-"""What this book adds to Jupyter Book: builds that never compute, and the repository's buttons."""
+"""What this book adds to Jupyter Book: builds that never compute, the repository's buttons."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ def turn_on_buttons(app: Any, config: Any) -> None:
             options[name] = value
 
 
+def drop_thebe(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Leave out Thebe, which runs cells on another server.
+
+    Jupyter Book loads it whether used or not, and twice, which is an error in the browser.
+    """
+    context["script_files"] = [
+        script
+        for script in context.get("script_files", ())
+        if "thebe" not in str(getattr(script, "filename", script) or "")
+        and "THEBE" not in (getattr(script, "attributes", None) or {}).get("body", "")
+    ]
+
+
 def skip(app: Any, what: str, name: str, member: Any, skipped: bool, options: Any) -> bool | None:
     """Leave out a named tuple's generated lines: its docstring describes the fields."""
     return True if (getattr(member, "__doc__", "") or "").startswith("Alias for field") else None
@@ -47,6 +60,7 @@ def setup(app: Any) -> dict[str, Any]:
     os.environ["WASHOUT_COMPUTE"] = "never"
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     app.connect("config-inited", turn_on_buttons, priority=1)
+    app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-docstring", keep_text, priority=1)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,7 +13,6 @@ from washout.checks import check_count, check_range
 # Pixels of exactly 0 or 1 have infinite coordinates in tanh space and would never move. Shrinking
 # the range first gives them finite ones, far enough from the flat ends to be of use to Adam.
 SHRINK = 0.999
-PROGRESS = 0.99
 BETA1, BETA2, TINY = 0.9, 0.999, 1e-8  # of Adam
 
 
@@ -27,7 +26,7 @@ def cw(
     binary_search_steps: int = 9,
     lr: float = 0.01,
     initial_const: float = 1e-3,
-    abort_early: bool = True,
+    progress: float | None = 0.01,
     targeted: bool = False,
 ) -> Attacked:
     """Minimize squared L2 distance + const * margin, with a search for each image's const.
@@ -42,8 +41,8 @@ def cw(
         lr: Adam's step size in tanh space, above 0.
         initial_const: first weight of the margin, above 0; times 10 until the attack succeeds,
             then bisected.
-        abort_early: an image leaves when its loss fell by less than 0.01 % in a tenth of
-            ``steps``.
+        progress: an image leaves when its loss fell by less than this share in a tenth of
+            ``steps``, in [0, 1]; None keeps it to the end. (foolbox: 0.0001, of the batch's loss.)
         targeted: go towards ``y`` instead of away from it.
 
     Returns:
@@ -55,13 +54,15 @@ def cw(
 
     Source:
         Carlini, Wagner, Towards evaluating the robustness of neural networks, IEEE S&P 2017,
-        sections V and VI.A (f6, tanh space); defaults as in foolbox.
+        sections V and VI.A (f6, tanh space); steps and consts as in foolbox.
     """
     check_count(steps, 1, "steps")
     check_count(binary_search_steps, 1, "binary_search_steps")
     check_range(confidence, 0.0, torch.inf, "confidence")
     check_range(lr, 1e-12, torch.inf, "lr")
     check_range(initial_const, 1e-12, torch.inf, "initial_const")
+    if progress is not None:
+        check_range(progress, 0.0, 1.0, "progress")
 
     with torch.no_grad():
         already = margin(model(x), y, targeted) < -confidence
@@ -70,9 +71,7 @@ def cw(
     const = torch.full_like(best_distance, initial_const)
     lower, upper = torch.zeros_like(const), torch.full_like(const, torch.inf)
     for _ in range(binary_search_steps):
-        nearest, distance = descend(
-            model, x, y, const, confidence, steps, lr, abort_early, targeted
-        )
+        nearest, distance = descend(model, x, y, const, confidence, steps, lr, progress, targeted)
         closer = distance < best_distance
         best = torch.where(closer[:, None, None, None], nearest, best)
         best_distance = torch.where(closer, distance, best_distance)
@@ -99,7 +98,7 @@ def descend(
     confidence: float,
     steps: int,
     lr: float,
-    abort_early: bool,
+    progress: float | None,
     targeted: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return the nearest adversarial images met on the way, and their squared distances (B,).
@@ -129,10 +128,10 @@ def descend(
             v.lerp_(gradient.square(), 1 - BETA2)
             scale = (v / (1 - BETA2**step)).sqrt_().add_(TINY)
             w = w - lr / (1 - BETA1**step) * m / scale
-            if abort_early and step % check == 0:
+            if progress is not None and step % check == 0:
                 # Once in a tenth of the run (one synchronization): images at rest leave the batch.
                 images[left], distances[left] = best, best_distance
-                keep = loss < PROGRESS * previous
+                keep = loss < (1 - progress) * previous
                 state = (left, x, y, const, w, m, v, loss, best, best_distance)
                 left, x, y, const, w, m, v, previous, best, best_distance = (t[keep] for t in state)
                 if not len(left):

@@ -45,8 +45,8 @@ from washout.store import Row, Spec
 from washout.study import Missing, Study, Table
 
 PAPER = "wang"
-ADAPTIVE_EPS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-SWEEP_EPS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
+ADAPTIVE_EPS = (0.05, 0.1, 0.2, 0.3)
+SWEEP_EPS = (0.05, 0.1, 0.2, 0.3, 0.4)
 SWEEP = ("fgsm", "bim-b", "noise")
 KNOWS = ("nothing", "dropout", "dropout and crops")
 
@@ -88,8 +88,9 @@ def plan(
         (UNDEFENDED, rows(labels) + rows(main, over=others)),
         (
             DETECTION,
-            rows(labels, rule=("hybrid", "shared"))
-            + rows(main, rule=VARIED)
+            # Attacks that the paper does not run meet thresholds that were chosen without them.
+            rows(main, rule=("hybrid", *VARIED))
+            + rows(labels, rule=["shared"])
             + rows(main, over=others, rule=("hybrid", "shared")),
         ),
         (HISTOGRAM, rows([a for a in labels if a != "noise"])),

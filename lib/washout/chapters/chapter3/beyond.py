@@ -13,6 +13,7 @@ from washout.chapters.chapter3.measure import (
     VERSIONS,
     attack_version,
     attacked,
+    calibration_spec,
     depends,
     draw,
     generator,
@@ -82,7 +83,7 @@ def passes(spec: Spec, study: Study) -> dict[str, Any]:
     found, sets = network(spec, study), {}
     for part in ("validation", "test"):
         pool = right_ones(spec, study, PROFILES[study.profile].n_small, part)
-        images = torch.cat([pool.images, _run(spec, study, pool)])
+        images = torch.cat([pool.images, _kept(spec, study, part, pool)])
         uncertainty = mc_dropout(
             found.model,
             images,
@@ -105,7 +106,22 @@ def passes(spec: Spec, study: Study) -> dict[str, Any]:
     }
 
 
-def _run(spec: Spec, study: Study, pool: Split) -> torch.Tensor:
+def _kept(spec: Spec, study: Study, part: str, pool: Split) -> Tensor:
+    """The pool's attacked images, made once for all numbers of passes."""
+    key = {
+        **calibration_spec(spec),
+        "attack": spec["attack"],
+        "part": part,
+        "n": len(pool.labels),
+        "overrides": strength(spec, study),
+        "weights": network(spec, study).hash,
+        "versions": attack_version(spec["attack"]),
+    }
+    found = study.artifact("attacked", key, lambda: {"images": _run(spec, study, pool)})
+    return found["images"]
+
+
+def _run(spec: Spec, study: Study, pool: Split) -> Tensor:
     return attacked(spec, study, pool, strength(spec, study))
 
 

@@ -222,7 +222,8 @@ def examples(spec: Spec, study: Study) -> dict[str, Any]:
     pool = Split(pool.images[chosen], pool.labels[chosen])
     images = attacked(spec, study, pool, strength(spec, study))
     seen = measure(found.model, images, pool, spec, study)
-    said = rule({**spec, "rule": "hybrid"}, study).flag(
+    thresholds = "hybrid" if spec["attack"] in MAIN else "shared"
+    said = rule({**spec, "rule": thresholds}, study).flag(
         seen["uncertainty"], seen["agreement"][:, CROPS.index(CROP)]
     )
     return {

@@ -85,17 +85,24 @@ def browser() -> Iterator:
         opened.close()
 
 
+@pytest.fixture(scope="module", params=WIDTHS)
+def window(request, browser) -> Iterator:
+    """A browser window of one width, whose cache serves all pages."""
+    context = browser.new_context(viewport={"width": request.param, "height": 900})
+    yield context
+    context.close()
+
+
 @pytest.fixture(scope="module")
 def sound() -> dict[str, bool]:
     """Internal addresses that were asked for before: whether they answered."""
     return {}
 
 
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", contents())
-def test_page(name, width, site, browser, sound):
-    context = browser.new_context(viewport={"width": width, "height": 900})
-    page = context.new_page()
+def test_page(name, site, window, sound):
+    page = window.new_page()
+    width = page.viewport_size["width"]
     faults: list[str] = []
     page.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
@@ -119,7 +126,7 @@ def test_page(name, width, site, browser, sound):
         if not address.startswith(site):
             continue
         if address not in sound:
-            sound[address] = context.request.get(address).ok
+            sound[address] = window.request.get(address).ok
         if not sound[address]:
             faults.append(f"link leads nowhere: {link}")
         elif (
@@ -137,7 +144,7 @@ def test_page(name, width, site, browser, sound):
         page.set_viewport_size({"width": width, "height": min(height, 16000)})
         page.wait_for_timeout(300)
         page.screenshot(path=folder / f"{name.replace('/', '-')}-{width}.png")
-    context.close()
+    page.close()
     assert not faults, "\n".join(dict.fromkeys(faults))
 
 

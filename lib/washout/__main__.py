@@ -40,7 +40,8 @@ def results(arguments: argparse.Namespace) -> int:
             weights_since=start if arguments.retrain else 0.0,
             deadline=deadline,
         )
-        plan = chapter.plan(study, dataset=arguments.dataset, attack=arguments.attack)
+        seeds = None if arguments.seed is None else (arguments.seed,)
+        plan = chapter.plan(study, arguments.dataset, arguments.attack, seeds)
         if arguments.table:
             plan = [entry for entry in plan if entry[0].name == arguments.table]
             if not plan:
@@ -87,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--table", help="this table only")
     run.add_argument("--attack", default="all", help="this attack only")
     run.add_argument("--dataset", default="auto", help="the paper's otherwise")
+    run.add_argument("--seed", type=int, help="this seed; the profile's otherwise")
     run.add_argument("--recompute", action="store_true", help="rows that are stored too")
     run.add_argument("--retrain", action="store_true", help="train again and recompute")
     run.add_argument("--local", action="store_true", help="store under results/local")

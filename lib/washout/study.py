@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import torch
 from filelock import Timeout
 from safetensors.torch import load_file, save
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from washout.checks import check_choice, check_device
 from washout.files import write_whole
@@ -45,12 +46,14 @@ class Table:
             result: component versions, settings of the profile. A stored row whose own differs is
             stale.
         version: raised by hand when ``compute`` changes what it returns.
+        flags: words that ``python -m washout results --table NAME`` needs to compute the row.
     """
 
     name: str
     compute: Callable[[Spec, Study], dict[str, Any]]
     depends: Callable[[Spec, Study], dict[str, Any]]
     version: int = 1
+    flags: Callable[[Spec], list[str]] = lambda spec: []
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Study:
     def __post_init__(self) -> None:
         check_choice(self.profile, PROFILES, "profile")
         self.device = str(check_device(self.device))
+        commit()  # of the code that is running, before anybody changes it on disk
 
     # ---- folders -------------------------------------------------------------------------------
     @property
@@ -151,7 +155,8 @@ class Study:
         return Study(**{**self.__dict__, "profile": profile})
 
     def _is_stale(self, table: Table, spec: Spec) -> bool:
-        keys = {Row(table.name, profile, spec, {}, {}).key for profile in PROFILES}
+        profiles = (self.profile,) if self.exact else PROFILES
+        keys = {Row(table.name, profile, spec, {}, {}).key for profile in profiles}
         return any(keys & store.rows(table.name).keys() for store in self.stores)
 
     def row(self, table: Table, spec: Spec) -> Row:
@@ -241,8 +246,7 @@ class Study:
     def _missing(self, table: Table, spec: Spec) -> Missing:
         command = f"python -m washout results --chapter {self.chapter.removeprefix('chapter')}"
         command += f" --profile {self.profile} --table {table.name}"
-        if "attack" in spec:
-            command += f" --attack {shlex.quote(spec['attack'])}"
+        command = " ".join([command, *map(shlex.quote, table.flags(spec))])
         return Missing(table.name, spec, command, stale=self._is_stale(table, spec))
 
     def images(self, reference: dict[str, Any]) -> np.ndarray:
@@ -311,8 +315,9 @@ def versions() -> dict[str, str]:
     }
 
 
+@cache
 def commit() -> str:
-    """The checkout's commit, with ``+`` if files differ from it, or ``unknown``."""
+    """The checkout's commit at the first call, ``+`` if files differ from it, or ``unknown``."""
 
     def git(*words: str) -> str:
         done = subprocess.run(

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from washout.checks import check_choice, check_count, check_device
 from washout.data import Split

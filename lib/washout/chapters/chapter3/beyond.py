@@ -10,17 +10,18 @@ from torch import Tensor, nn
 
 from washout import attacks
 from washout.chapters.chapter3.measure import (
-    VERSIONS,
     attack_version,
     attacked,
     calibration_spec,
     depends,
+    depends_on_shared,
     draw,
+    flags,
     generator,
     network,
     strength,
 )
-from washout.chapters.chapter3.settings import COUNT, CROP, CROPS, MAIN, PROFILES
+from washout.chapters.chapter3.settings import AGREEMENT, COUNT, CROP, CROPS, PROFILES
 from washout.chapters.chapter3.tables import mixture, outcome, rule
 from washout.data import Split
 from washout.detectors import (
@@ -42,7 +43,7 @@ def score(pool: dict[str, np.ndarray], name: str) -> np.ndarray:
     """A number per image that is larger the more it looks attacked."""
     if name == "disagreement":
         return 5.0 - pool["agreement"][:, CROPS.index(CROP)]
-    return -pool[name] if name == "confidence" else pool[name]
+    return pool[name]  # confidence is what is missing from the largest softmax to 1
 
 
 def curve(spec: Spec, study: Study) -> dict[str, Any]:
@@ -73,6 +74,7 @@ def crop_size(spec: Spec, study: Study) -> dict[str, Any]:
     agree = pool["agreement"][:, CROPS.index(size)] == COUNT
     return {
         **outcome(found, pool, size),
+        "weights": network(spec, study).hash,
         "clean_agree": int((agree & ~pool["adversarial"]).sum()),
         "adversarial_agree": int((agree & pool["adversarial"]).sum()),
     }
@@ -103,6 +105,7 @@ def passes(spec: Spec, study: Study) -> dict[str, Any]:
         "auc": area,
         "auc_low": low,
         "auc_high": high,
+        "weights": found.hash,
     }
 
 
@@ -193,18 +196,32 @@ def adaptive(spec: Spec, study: Study) -> dict[str, Any]:
     if spec["knows"] != "nothing":
         crops = spec["knows"] == "dropout and crops"
         target = Views(found.model, generator(spec, "adaptive"), crops)
-    images = attacks.run(
-        "pgd",
-        target,
-        pool.images,
-        logits(found.model, pool.images, device=study.device).topk(2, 1).indices[:, 1],
-        targeted=True,
-        device=study.device,
-        generator=generator(spec, "attack"),
-        eps=spec["eps"],
-        step=spec["eps"] / 10,
-        steps=PROFILES[study.profile].steps,
-    ).images
+    profile = PROFILES[study.profile]
+    second = logits(found.model, pool.images, device=study.device).topk(2, 1).indices[:, 1]
+
+    def run() -> dict[str, Tensor]:
+        result = attacks.run(
+            "pgd",
+            target,
+            pool.images,
+            second,
+            targeted=True,
+            device=study.device,
+            generator=generator(spec, "attack"),
+            eps=spec["eps"],
+            step=spec["eps"] / 10,
+            steps=profile.steps,
+        )
+        return {"images": result.images}
+
+    key = {
+        **spec,
+        "n": profile.n_small,
+        "steps": profile.steps,
+        "weights": found.hash,
+        "versions": attack_version("pgd"),
+    }
+    images = study.artifact("adaptive", key, run)["images"]
     return _evaded(images, pool, spec, study)
 
 
@@ -223,7 +240,7 @@ def second_library(spec: Spec, study: Study) -> dict[str, Any]:
     pool = draw(spec, study, "test")
     n = min(PROFILES[study.profile].n_small, 200)
     pool = Split(pool.images[:n], pool.labels[:n])
-    values: dict[str, Any] = {"n": n, "settings": settings[0]}
+    values: dict[str, Any] = {"n": n, "settings": settings[0], "weights": found.hash}
     for side, name, overrides in (("ours", ours, settings[0]), ("foolbox", theirs, settings[1])):
         result = attacks.run(
             name,
@@ -243,56 +260,9 @@ def second_library(spec: Spec, study: Study) -> dict[str, Any]:
     return values
 
 
-# Chapter's name -> our attack, foolbox's, and the settings of each that mean the same.
-AGREEMENT: dict[str, tuple[str, str, tuple[dict[str, Any], dict[str, Any]]]] = {
-    "fgsm": ("fgsm", "foolbox:LinfFastGradientAttack", ({"eps": 0.2}, {"eps": 0.2})),
-    "bim": (
-        "bim",
-        "foolbox:LinfBasicIterativeAttack",
-        (
-            {"eps": 0.1, "step": 0.01, "steps": 40, "stop": "last"},
-            {"eps": 0.1, "abs_stepsize": 0.01, "steps": 40},
-        ),
-    ),
-    "pgd": (
-        "pgd",
-        "foolbox:LinfPGD",
-        (
-            {"eps": 0.1, "step": 0.01, "steps": 40},
-            {"eps": 0.1, "abs_stepsize": 0.01, "steps": 40},
-        ),
-    ),
-    "deepfool": ("deepfool", "foolbox:L2DeepFoolAttack", ({"norm": "l2"}, {})),
-    "deepfool-linf": ("deepfool", "foolbox:LinfDeepFoolAttack", ({"norm": "linf"}, {})),
-    "cw": (
-        "cw",
-        "foolbox:L2CarliniWagnerAttack",
-        (
-            {"binary_search_steps": 6, "steps": 200, "lr": 0.05, "initial_const": 1.0},
-            {"binary_search_steps": 6, "steps": 200, "stepsize": 0.05, "initial_const": 1.0},
-        ),
-    ),
-}
-
-
-def depends_on_shared(spec: Spec, study: Study) -> dict[str, Any]:
-    """For rows judged by the shared thresholds: on the attacks that those were chosen with."""
-    found = depends({k: v for k, v in spec.items() if k != "attack"}, study)
-    found["versions"] = dict(VERSIONS)
-    for name in (*MAIN, spec.get("attack", "pgd")):
-        found["versions"] |= attack_version(name)
-    return found
-
-
-def depends_on_agreement(spec: Spec, study: Study) -> dict[str, Any]:
-    found = depends({k: v for k, v in spec.items() if k != "attack"}, study)
-    found["versions"] |= attack_version(AGREEMENT[spec["attack"]][0])
-    return found
-
-
-CURVE = Table("curve", curve, depends)
-CROP_SIZE = Table("crop_size", crop_size, depends)
-PASS_COUNT = Table("passes", passes, depends)
-EPSILON = Table("epsilon", epsilon, depends_on_shared)
-ADAPTIVE = Table("adaptive", adaptive, depends_on_shared)
-SECOND_LIBRARY = Table("second_library", second_library, depends_on_agreement)
+CURVE = Table("curve", curve, depends, version=2, flags=flags)
+CROP_SIZE = Table("crop_size", crop_size, depends, flags=flags)
+PASS_COUNT = Table("passes", passes, depends_on_shared, flags=flags)
+EPSILON = Table("epsilon", epsilon, depends_on_shared, flags=flags)
+ADAPTIVE = Table("adaptive", adaptive, depends_on_shared, flags=flags)
+SECOND_LIBRARY = Table("second_library", second_library, depends_on_shared, flags=flags)

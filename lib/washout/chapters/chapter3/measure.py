@@ -9,10 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from washout import attacks
+from washout import attacks, weights
 from washout.chapters.chapter3.settings import (
+    AGREEMENT,
     CALIBRATION,
+    COUNT,
+    CROP,
     CROPS,
+    DATASETS,
+    MAIN,
+    OTHERS,
     PROFILES,
     VARIANTS,
     recipe,
@@ -22,7 +28,7 @@ from washout.data import Dataset, Split, load
 from washout.detectors import crop_agreement, mc_dropout
 from washout.detectors.simple import background, max_softmax
 from washout.inference import predict
-from washout.store import Spec
+from washout.store import Spec, fingerprint
 from washout.study import Study, Table
 from washout.training import Trained, trained
 
@@ -77,14 +83,22 @@ def draw(spec: Spec, study: Study, part: str) -> Split:
 
 def strength(spec: Spec, study: Study) -> dict[str, Any]:
     """The attack's settings that differ from its defaults: fixed ones, and the calibrated one."""
-    name, fixed = VARIANTS.get(spec["attack"], (spec["attack"], {}))
+    _, fixed = VARIANTS.get(spec["attack"], ("", {}))
     if "eps" in spec:  # a sweep sets its own
         return {**fixed, "eps": spec["eps"]}
-    source = "fgsm" if name == "noise" else name
-    if source not in CALIBRATION:
+    source = calibrated_as(spec["attack"])
+    if source is None:
         return dict(fixed)
     row = study.row(CALIBRATED, {**calibration_spec(spec), "attack": source})
     return {**fixed, CALIBRATION[source][0]: row.values["value"]}
+
+
+def calibrated_as(attack: str) -> str | None:
+    """The attack whose calibrated parameter this one takes, if any."""
+    name, fixed = VARIANTS.get(attack, (attack, {}))
+    source = "fgsm" if name == "noise" else name
+    known = source in CALIBRATION and CALIBRATION[source][0] not in fixed
+    return source if known else None
 
 
 def calibration_spec(spec: Spec) -> Spec:
@@ -114,9 +128,9 @@ def measured(spec: Spec, study: Study, part: str, attack: str | None) -> dict[st
 
     Returns:
         ``label``, ``plain`` (the deterministic class), ``provisional`` (of the mean softmax),
-        ``uncertainty``, ``agreement`` (n, crop sizes), ``background``, ``confidence``, the
-        perturbation's norms ``l2``, ``linf``, ``l0``, and ``rounded`` (the deterministic class
-        after rounding to 8 bits).
+        ``uncertainty``, ``agreement`` (n, crop sizes), ``background``, ``confidence``
+        (1 less the largest softmax), the perturbation's norms ``l2``, ``linf``, ``l0``, and
+        ``rounded`` (the deterministic class after rounding to 8 bits).
     """
     found = network(spec, study)
     spec = {**calibration_spec(spec), "attack": attack}  # without a sweep's own epsilon
@@ -127,6 +141,7 @@ def measured(spec: Spec, study: Study, part: str, attack: str | None) -> dict[st
         "part": part,
         "n": profile.n if part == "test" else profile.n_validation,
         "passes": profile.passes,
+        "crops": CROPS,
         "weights": found.hash,
         "attack": attack,
         "overrides": overrides,
@@ -172,26 +187,52 @@ def measure(
     }
 
 
-def attack_version(attack: str | None) -> dict[str, int]:
-    name = VARIANTS.get(attack, (attack, {}))[0] if attack else None
-    return {} if name in (None, "noise") else {f"attack {name}": attacks.get(name).version}
+def attack_version(label: str | None) -> dict[str, int]:
+    """The version of the attack behind a label; nothing for no attack, and for random signs."""
+    if label in (None, "none", "noise"):
+        return {}
+    name = VARIANTS[label][0] if label in VARIANTS else AGREEMENT.get(label, (label,))[0]
+    return {f"attack {name}": attacks.get(name).version}
 
 
-def depends(spec: Spec, study: Study) -> dict[str, Any]:
-    """What every row of the chapter depends on."""
+def depends(spec: Spec, study: Study, small: bool = False) -> dict[str, Any]:
+    """What every row of the chapter depends on besides its specification."""
+    own = [spec["attack"]] if "attack" in spec and spec["attack"] != "none" else []
+    judged = MAIN if spec.get("rule") == "shared" or small else ()
+    involved = dict.fromkeys([*own, *judged])
+    sources = dict.fromkeys(filter(None, map(calibrated_as, involved)))
     found = recipe(spec["net"], spec["dataset"], study.profile, spec["seed"])
-    _, fixed = VARIANTS.get(spec.get("attack", ""), ("", {}))
+    stored = weights.find(study.weight_folders, found.key(), study.weights_since)
     return {
-        **({"attack": fixed} if fixed else {}),
         "recipe": found.key(),
-        "settings": settings(study.profile),
-        "versions": {**VERSIONS, **attack_version(spec.get("attack"))},
+        "weights": stored[1]["hash"] if stored else None,
+        "settings": settings(study.profile, small),
+        "rule": {"crop": CROP, "crops": list(CROPS), "count": COUNT},
+        "fixed": {name: VARIANTS[name][1] for name in involved if name in VARIANTS},
+        "calibration": {name: fingerprint(CALIBRATION[name]) for name in sources},
+        "versions": dict(VERSIONS) | {k: v for a in involved for k, v in attack_version(a).items()},
     }
+
+
+def depends_on_shared(spec: Spec, study: Study) -> dict[str, Any]:
+    """For small tables, and whatever the thresholds judge that all three attacks chose."""
+    return depends(spec, study, small=True)
+
+
+def flags(spec: Spec) -> list[str]:
+    """What the command line needs besides the table, for a row that the plain plan lacks."""
+    words = [] if spec["dataset"] == DATASETS[0] else ["--dataset", spec["dataset"]]
+    if spec.get("attack", MAIN[0]) not in (*MAIN, *OTHERS, *AGREEMENT):
+        words += ["--attack", spec["attack"]]
+    return (
+        words if spec["seed"] in PROFILES["paper"].seeds else [*words, "--seed", str(spec["seed"])]
+    )
 
 
 def calibrate(spec: Spec, study: Study) -> dict[str, Any]:
     """The parameter whose undefended accuracy on validation images is nearest to the paper's."""
     parameter, target, grid = CALIBRATION[spec["attack"]]
+    _, fixed = VARIANTS.get(spec["attack"], ("", {}))
     pool = draw(spec, study, "validation")
     n = PROFILES[study.profile].n_calibration
     pool = Split(pool.images[:n], pool.labels[:n])
@@ -200,7 +241,7 @@ def calibrate(spec: Spec, study: Study) -> dict[str, Any]:
 
     def measure_at(value: float) -> float:
         if value not in accuracy:
-            images = attacked(spec, study, pool, {parameter: value})
+            images = attacked(spec, study, pool, {**fixed, parameter: value})
             right = predict(model, images, device=torch.device(study.device)) == pool.labels
             accuracy[value] = right.double().mean().item()
         return accuracy[value]
@@ -230,7 +271,7 @@ def calibrate(spec: Spec, study: Study) -> dict[str, Any]:
     }
 
 
-CALIBRATED = Table("calibration", calibrate, depends)
+CALIBRATED = Table("calibration", calibrate, depends, flags=flags)
 
 
 @dataclass(frozen=True)

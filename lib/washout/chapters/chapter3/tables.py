@@ -12,7 +12,9 @@ from washout.chapters.chapter3.measure import (
     attacked,
     data,
     depends,
+    depends_on_shared,
     draw,
+    flags,
     generator,
     measure,
     measured,
@@ -244,8 +246,8 @@ def draw_index(spec: Spec, study: Study) -> Tensor:
     return torch.randperm(size, generator=generator(spec, "draw"))[:n]
 
 
-BASELINE = Table("baseline", baseline, depends)
-UNDEFENDED = Table("undefended", undefended, depends)
-DETECTION = Table("detection", detection, depends)
-HISTOGRAM = Table("histogram", histogram, depends)
-EXAMPLES = Table("examples", examples, depends)
+BASELINE = Table("baseline", baseline, depends, flags=flags)
+UNDEFENDED = Table("undefended", undefended, depends, flags=flags)
+DETECTION = Table("detection", detection, depends, flags=flags)
+HISTOGRAM = Table("histogram", histogram, depends, flags=flags)
+EXAMPLES = Table("examples", examples, depends_on_shared, flags=flags)

@@ -98,6 +98,8 @@ def _beside(rows: Rows, items, labels, caption: str, csv: str) -> None:
     """Paper, original authors and ours."""
     rows = [r for r in rows if r.spec["attack"] in MAIN and r.spec["net"] == "lenet"]
     found = verdicts.compare(rows, items)
+    if not found:  # an attack that the paper does not run
+        return present(rows, [], caption, csv)
     frame = compare(found, [labels(v.number.id.split("/")) for v in found])
     numbers = papers.load("wang").numbers
     original = [v.number.id.replace("wang/", "alshemali2019/", 1) for v in found]

@@ -18,7 +18,7 @@
 # image. Where the answers scatter, the image is called adversarial; where they agree, clean; in
 # between, five crops of the image are classified too, and all have to agree.
 #
-# The paper reports that this finds 96 % of attacked MNIST digits and clean ones alike. We run its
+# We run the paper's
 # protocol on the real MNIST test set, check every printed number and claim, and then ask what the
 # paper does not: what clean images pay for it, whether simpler detectors do as well, and what an
 # attacker does who knows about the detector.
@@ -132,25 +132,29 @@ views.show_baseline(baselines)
 #
 # The paper prints neither ε nor γ. Table 1 implies what its attacks left of the accuracy on
 # attacked images, so we choose each attack's free parameter on *validation* images to come as
-# near to that as we can, and then leave it alone.
+# near to that as we can, and then leave it alone. JSMA takes the saliency of the softmax here, as
+# Feinman's code did; *JSMA on logits* stands beside it among the attacks, since on logits it runs
+# out of pixels that help.
 
 # %%
 calibrations = ch.rows(p, ch.CALIBRATED)
 views.show_calibration(calibrations)
 
-# %% mystnb={"image": {"alt": "For each attack, one digit of each class before and after, and the class that the network reads."}, "figure": {"name": "fig-examples", "caption": "The first correctly classified test image of each class, attacked. Under each image the class that the network reads."}}
+# %% mystnb={"image": {"alt": "For each attack one digit, the change, and the attacked digit, with the class that the network reads before and after."}, "figure": {"name": "fig-examples", "caption": "One correctly classified test image for each attack. Under each image the class that the network reads."}}
 shown = ch.rows(p, ch.EXAMPLES)
 pictures.examples(shown, study)
 
 # %% [markdown]
 # ## Table 1: without a defense
+#
+# The attacks were calibrated to these numbers, on other images; that they agree says nothing more.
 
 # %%
 undefended = ch.rows(p, ch.UNDEFENDED)
 views.show_table1(undefended)
 
 # %% [markdown]
-# What lies behind it: how often each attack fools the network, how large its change is, and what
+# What lies behind it, for all attacks: how often each attack fools the network, how large its change is, and what
 # rounding the attacked image to 8 bits undoes.
 
 # %%
@@ -233,7 +237,8 @@ report.show(
 #
 # ### Which part does the work?
 #
-# Each variant has its thresholds chosen again by the same procedure. *Strict* is the algorithm as
+# Each variant of the hybrid has its thresholds chosen again by the same procedure; *uncertainty
+# alone* has one threshold, the best on validation images, and *crops alone* has none. *Strict* is the algorithm as
 # printed (more than C crops have to agree, which five of five can never do). *Shared* has one pair
 # of thresholds for all attacks, chosen without knowing which one will come. *Chosen on test* picks
 # them on the very images that are reported, as the paper seems to have done.
@@ -281,7 +286,7 @@ more_views.show_seeds(ch.seeds(p, ch.DETECTION, rule="hybrid"), ch.seeds(p, ch.U
 # %% [markdown]
 # ### A second network
 #
-# Feinman's network, ten times the work of LeNet, with everything calibrated and chosen again.
+# Feinman's network, larger than LeNet, with everything calibrated and chosen again.
 
 # %%
 views.show_baseline(ch.second(p, ch.BASELINE))

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from washout import papers
+from washout.__main__ import parser
 from washout.chapters import chapter3 as ch
-from washout.chapters.chapter3 import beyond, measure, tables, verdicts
+from washout.chapters.chapter3 import beyond, measure, more_views, tables, verdicts, views
 from washout.detectors import Hybrid
 from washout.store import Row
 from washout.study import Missing, Study
@@ -194,10 +195,40 @@ def test_claims_without_rows_are_not_computed_unless_printed_numbers_decide():
 
 
 def test_stored_rows_name_the_stored_weights():
-    """Every row of the project names weights that are in the project, and of its own recipe."""
+    """Every row of the project names weights that are in the project."""
     study = Study("chapter3", compute=False, progress=False)
     folder = Path(study.weights)
     for table in study.stores[0].tables():
         for row in study.stores[0].rows(table).values():
             if "weights" in row.values:
                 assert (folder / f"{row.values['weights']}.safetensors").is_file(), row
+
+
+def test_tables_of_an_attack_that_the_paper_does_not_run(study, capsys):
+    rows = [study.row(ch.UNDEFENDED, spec("noise"))]
+    views.show_table1(rows)
+    views.show_attacks(rows)
+    found = [study.row(ch.DETECTION, spec("noise", rule="shared"))]
+    views.show_table2(found)
+    views.show_abstract(found)
+    more_views.show_rules(found)
+    assert more_views.conclusion(found, []) == "Not computed yet."
+    assert "random signs" in capsys.readouterr().out
+
+
+def test_commands_for_missing_rows_compute_them():
+    """What a page prints for a missing row is a command whose plan has that row."""
+    study = Study("chapter3", profile="paper", compute=False, exact=True, progress=False)
+    specs = [(table, spec) for table, some in ch.plan(study) for spec in some]
+    specs.append((ch.DETECTION, ch.about("mnist", 7, attack="foolbox:LinfPGD", rule="hybrid")))
+    for table, spec in specs:
+        words = study._missing(table, spec).command.split()[2:]
+        parsed = parser().parse_args(words[1:])
+        seeds = None if parsed.seed is None else (parsed.seed,)
+        wanted = ch.plan(study, parsed.dataset, parsed.attack, seeds)
+        assert any(t.name == parsed.table and spec in some for t, some in wanted), words
+
+
+def test_less_confident_is_more_suspicious(study):
+    row = study.row(ch.CURVE, spec("fgsm", score="confidence"))
+    assert row.values["auc"] > 0.5

@@ -73,6 +73,11 @@ def check_parameters(
             "use profile='smoke', or dataset="
             + " or ".join(repr(d) for d in chapter.DATASETS if d not in chapter.BUNDLED)
         )
+    if profile == "smoke" and dataset not in chapter.BUNDLED:
+        raise ValueError(
+            f"profile: got 'smoke' with dataset {dataset!r}; it is for the bundled "
+            f"{', '.join(chapter.BUNDLED)}, use profile='laptop'"
+        )
     labels = chapter.MAIN if attack == "all" else (check_attack(chapter, attack),)
     now = time.time()
     study = Study(

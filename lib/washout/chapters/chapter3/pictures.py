@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 
 import numpy as np
+from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from washout import figures, papers
@@ -18,12 +19,14 @@ from washout.study import Missing, Study
 
 
 def drawn(function: Callable[..., Figure]) -> Callable[..., Figure | None]:
-    """Where no row of the first argument is stored, say so and how to compute it."""
+    """Where a row of the first argument is missing, say so and how to compute it."""
 
     @wraps(function)
     def draw(rows: Rows, *arguments, **settings) -> Figure | None:
-        if any(isinstance(row, Row) for row in rows):
+        if rows and all(isinstance(row, Row) for row in rows):
             return function(rows, *arguments, **settings)
+        if not rows:
+            display(Markdown("*Not part of a run for this attack.*"))
         for command in dict.fromkeys(row.command for row in rows if isinstance(row, Missing)):
             not_computed(function.__name__.replace("_", " "), command)
         return None

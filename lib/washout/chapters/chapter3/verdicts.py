@@ -130,23 +130,24 @@ def claims(
             ],
         )
 
-    counts = {
-        who: {attack: paper.numbers[f"{who}/table2/{attack}/DetAcc"] for attack in MAIN}
-        for who in ("wang", "alshemali2019")
-    }
-
     def printed(name: str, attack: str, sign: int) -> Judgment:
-        """A claim about two printed numbers: judged by their own sample sizes."""
-        ours, theirs = counts["wang"][attack], counts["alshemali2019"][attack]
-        equal = judge_equal(
-            claim(name), ours.rate * ours.n, ours.n, theirs.rate * theirs.n, theirs.n
-        )
-        if sign == 0:
-            return equal
-        word = "undecided"
-        if equal.word == "contradicted":  # that they are equal
-            word = "holds" if (ours.rate - theirs.rate) * sign > 0 else "contradicted"
-        return Judgment(word, claim(name), f"printed detection accuracies: {equal.evidence}")
+        """A claim about two printed pairs of numbers: judged by their own sample sizes."""
+        parts = []
+        for what in ("table2/{}/DetAcc", "table3/{}/cls-acc"):
+            ours, theirs = (
+                paper.numbers[f"{who}/{what.format(attack)}"] for who in ("wang", "alshemali2019")
+            )
+            equal = judge_equal(
+                claim(name), ours.rate * ours.n, ours.n, theirs.rate * theirs.n, theirs.n
+            )
+            word = equal.word
+            if sign:
+                word = "undecided"
+                if equal.word == "contradicted":  # that they are equal
+                    word = "holds" if (ours.rate - theirs.rate) * sign > 0 else "contradicted"
+            about = "detection" if "table2" in what else "classification"
+            parts.append(Judgment(word, claim(name), f"printed {about} {equal.evidence}"))
+        return judge_all(claim(name), parts)
 
     fgsm = values(undefended)[0]
     return [

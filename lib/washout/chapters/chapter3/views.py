@@ -17,7 +17,7 @@ from washout.store import Row
 from washout.study import Missing
 
 Rows = Sequence[Row | Missing]
-NAMES = {"fgsm": "FGSM", "bim": "BIM", "jsma": "JSMA", "bim-b": "BIM-B", "noise": "random signs",
+NAMES = {"fgsm": "FGSM", "bim": "BIM", "jsma": "JSMA", "bim-b": "BIM-B", "jsma-logits": "JSMA on logits", "noise": "random signs",
          "pgd": "PGD", "deepfool": "DeepFool", "cw": "Carlini-Wagner"}  # fmt: skip
 
 

@@ -35,7 +35,7 @@ lint: $(READY)
 
 # The .py files are the source of the notebooks.
 notebooks: $(READY)
-	$(BIN)/jupytext --to ipynb --update book/*.py
+	$(BIN)/jupytext --to ipynb --update $(patsubst %.ipynb,%.py,$(wildcard book/*.ipynb))
 
 # Versions that were seen to work; without the CUDA packages, which torch pins itself.
 lock: $(READY)

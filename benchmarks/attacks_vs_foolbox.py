@@ -4,7 +4,8 @@ Both get the same network, images and settings, and take turns, so that a busy m
 the best of the rounds counts. ``seconds`` are of the processor over all threads, which company on
 the machine disturbs less than the clock; ``--clock wall`` takes the clock.
 
-    python benchmarks/attacks_vs_foolbox.py --images 256 --threads 2 --out benchmarks/results/attacks_vs_foolbox.csv
+    python benchmarks/attacks_vs_foolbox.py --images 256 --threads 2 \\
+        --out benchmarks/results/attacks_vs_foolbox.csv
 """
 
 from __future__ import annotations

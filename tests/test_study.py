@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,8 @@ def test_best_profile_is_shown_and_exact_is_not_satisfied_by_it(tmp_path):
 
 def test_site_build_never_computes(tmp_path, monkeypatch):
     monkeypatch.setenv("WASHOUT_COMPUTE", "never")
-    (missing,) = make_study(tmp_path).table(TABLE, [{"i": 1, "attack": "foolbox:LinfPGD"}])
+    flagged = replace(TABLE, flags=lambda spec: ["--attack", spec["attack"]])
+    (missing,) = make_study(tmp_path).table(flagged, [{"i": 1, "attack": "foolbox:LinfPGD"}])
     assert isinstance(missing, Missing)
     assert missing.command == (
         "python -m washout results --chapter 0 --profile smoke --table slow "

@@ -35,6 +35,10 @@ from washout.store import Row, Spec, Store, fingerprint
 PROFILES = ("paper", "laptop", "smoke")  # best first
 
 
+def _no_flags(spec: Spec) -> list[str]:
+    return []
+
+
 @dataclass(frozen=True)
 class Table:
     """What a table's rows are made of.
@@ -53,7 +57,7 @@ class Table:
     compute: Callable[[Spec, Study], dict[str, Any]]
     depends: Callable[[Spec, Study], dict[str, Any]]
     version: int = 1
-    flags: Callable[[Spec], list[str]] = lambda spec: []
+    flags: Callable[[Spec], list[str]] = _no_flags
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,17 @@ from washout.store import Row
 from washout.study import Missing
 
 Rows = Sequence[Row | Missing]
-NAMES = {"fgsm": "FGSM", "bim": "BIM", "jsma": "JSMA", "bim-b": "BIM-B", "jsma-logits": "JSMA on logits", "noise": "random signs",
-         "pgd": "PGD", "deepfool": "DeepFool", "cw": "Carlini-Wagner"}  # fmt: skip
+NAMES = {
+    "fgsm": "FGSM",
+    "bim": "BIM",
+    "bim-b": "BIM-B",
+    "jsma": "JSMA",
+    "jsma-logits": "JSMA on logits",
+    "noise": "random signs",
+    "pgd": "PGD",
+    "deepfool": "DeepFool",
+    "cw": "Carlini-Wagner",
+}
 
 
 def name(attack: str) -> str:

@@ -121,11 +121,11 @@ def test_readers_rows_go_to_local_and_are_searched_last(tmp_path):
 
 
 def test_deadline_leaves_rows_for_the_next_run(tmp_path):
-    rows = make_study(tmp_path, deadline=time.time() + 0.2).table(TABLE, specs(20, 0.05))
+    rows = make_study(tmp_path, deadline=time.time() + 1).table(TABLE, specs(40, 0.05))
     done = [row for row in rows if not isinstance(row, Missing)]
-    assert 0 < len(done) < 20
-    make_study(tmp_path).table(TABLE, specs(20, 0.05))
-    assert log(tmp_path) == dict.fromkeys(range(20), 1)
+    assert 0 < len(done) < 40
+    make_study(tmp_path).table(TABLE, specs(40, 0.05))
+    assert log(tmp_path) == dict.fromkeys(range(40), 1)
 
 
 def test_process_pool(tmp_path):

@@ -241,7 +241,7 @@ class Study:
             "commit": commit(),
             "versions": versions(),
             "seconds": round(finished - start, 2),
-            "finished": round(finished, 2),
+            "finished": finished,  # not rounded: it decides whether a row is of this run
         }
         row = Row(table.name, self.profile, dict(spec), depends, _plain(values, self.store), run)
         self.store.append(row)

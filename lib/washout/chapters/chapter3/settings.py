@@ -22,7 +22,8 @@ CALIBRATION: dict[str, tuple[str, float, tuple[float, ...]]] = {
 # Labels that stand for an attack with other settings than its defaults.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     # On logits, JSMA stops where no pair of pixels helps, and cannot leave as little as the paper
-    # implies; Feinman's code, which the paper follows, took the saliency of the softmax.
+    # implies. The paper does not say which it took; Feinman's code hands its attack library a
+    # network that ends in a softmax.
     "jsma": ("jsma", {"on": "probabilities"}),
     "jsma-logits": ("jsma", {"gamma": 0.3}),
     "bim-b": ("bim", {"stop": "last"}),

@@ -261,7 +261,7 @@ def test_augmentation_names():
 def test_loaded_weights_give_the_trained_logits(small, tmp_path):
     model = network()
     fit(model, *small, epochs=1, progress=False)
-    name = weights.write(tmp_path, model)
+    _, name = weights.write(tmp_path, model)
     loaded = network(seed=1)
     loaded.load_state_dict(weights.read(tmp_path, name))
     images = small[1].images

@@ -1,4 +1,4 @@
-"""The command line: ``python -m washout results``, ``status``, ``attacks``."""
+"""The command line: ``python -m washout results``, ``status``, ``attacks``, ``fetch``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def seconds(text: str) -> float:
 def results(arguments: argparse.Namespace) -> int:
     """Compute every row of the plan that is not stored, store each at once."""
     names = [arguments.chapter] if arguments.chapter else chapters.NAMES
+    if not arguments.chapter and arguments.dataset != "auto":
+        names = [n for n in names if arguments.dataset in chapters.get(n).DATASETS] or names
     start = time.time()
     deadline = start + seconds(arguments.limit) if arguments.limit else float("inf")
     left = 0
@@ -77,6 +79,13 @@ def attacks(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def fetch(arguments: argparse.Namespace) -> int:
+    """Download a dataset or a classifier to the data folder; needs a network."""
+    from washout.fetch import fetch
+
+    return fetch(arguments.name, arguments.folder)
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m washout", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
@@ -95,6 +104,10 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(run=results)
     commands.add_parser("status", help=status.__doc__).set_defaults(run=status)
     commands.add_parser("attacks", help=attacks.__doc__).set_defaults(run=attacks)
+    get = commands.add_parser("fetch", help=fetch.__doc__)
+    get.add_argument("name", help="nips2017, inception_v3, mnist, cifar10")
+    get.add_argument("--folder", help="the data folder; WASHOUT_DATA or data/ otherwise")
+    get.set_defaults(run=fetch)
     return top
 
 

@@ -2,7 +2,8 @@
 
 ``<hash>.safetensors`` holds the weights in half precision; ``<key>.json`` says which recipe, by its
 key, led to which hash, and when, where and how well. A table's rows name the hash, so it is plain
-what they were computed with.
+what they were computed with. Weights of more than ``SMALL`` bytes lie in ``large/`` beside the
+others: the project ships their records, not the weights.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from washout.files import write_whole
 
 HASH_LENGTH = 16  # hexadecimal digits
+SMALL = 8 * 2**20  # bytes that a file may have which ships with the project
 
 
 def round_to_half(model: nn.Module) -> None:
@@ -42,11 +44,11 @@ def round_to_half(model: nn.Module) -> None:
                 tensor.copy_(rounded)
 
 
-def write(folder: Path, model: nn.Module) -> str:
+def write(folder: Path, model: nn.Module) -> tuple[Path, str]:
     """Store the weights of a model that ``round_to_half`` has been through.
 
     Returns:
-        The hash that names them.
+        The folder, or ``large`` in it, and the hash that names them.
     """
     state = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
@@ -54,8 +56,9 @@ def write(folder: Path, model: nn.Module) -> str:
     }
     content = save(state)
     name = _hash(content)
-    write_whole(folder / f"{name}.safetensors", content)
-    return name
+    home = folder if len(content) <= SMALL else folder / "large"
+    write_whole(home / f"{name}.safetensors", content)
+    return home, name
 
 
 def read(folder: Path, name: str) -> dict[str, Tensor]:
@@ -89,18 +92,21 @@ def write_record(folder: Path, key: str, record: Mapping[str, Any]) -> None:
     write_whole(folder / f"{key}.json", (text + "\n").encode())
 
 
-def find(folders: Iterable[Path], key: str, since: float = 0.0) -> tuple[Path, dict] | None:
-    """The first folder that has weights for a recipe, and their record.
+def find(
+    folders: Iterable[Path], key: str, since: float = 0.0, *, whole: bool = False
+) -> tuple[Path, dict] | None:
+    """The first folder that has a record of a recipe's weights, and that record.
 
     Args:
-        folders: searched in this order.
+        folders: searched in this order, ``large`` in each too.
         key: the recipe's key.
         since: unix time in seconds; weights that were trained before are passed over.
+        whole: pass over large weights of which only the record is there.
 
     Raises:
         ValueError: a record cannot be read.
     """
-    for folder in folders:
+    for folder in (place for given in folders for place in (given, given / "large")):
         path = folder / f"{key}.json"
         if not path.is_file():
             continue
@@ -112,7 +118,8 @@ def find(folders: Iterable[Path], key: str, since: float = 0.0) -> tuple[Path, d
                 f"{path} is no record of trained weights ({error!r}); restore it, or delete it and "
                 "train again (retrain)"
             ) from error
-        if known[0] >= since:
+        absent = folder.name == "large" and not (folder / f"{known[1]}.safetensors").is_file()
+        if known[0] >= since and not (whole and absent):
             return folder, record
     return None
 

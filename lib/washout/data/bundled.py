@@ -14,6 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+from washout.checks import check_choice
 from washout.data.types import Dataset, Split
 
 # Photographs in scikit-image's wheel that are in the public domain or under CC0, and their SHA-256
@@ -78,8 +79,8 @@ def photos() -> Dataset:
     """
     random = np.random.RandomState(0)
     parts: list[list[Tensor]] = [[], [], []]
-    for name, (suffix, digest) in PHOTOGRAPHS.items():
-        patches = _patches(_photograph(f"{name}.{suffix}", digest))
+    for name in PHOTOGRAPHS:
+        patches = _patches(photograph(name))
         order = torch.from_numpy(random.permutation(len(patches)))
         for part, index in zip(parts, order.split(list(PATCHES)), strict=True):
             part.append(patches[index])
@@ -98,6 +99,22 @@ def photos() -> Dataset:
         source="photographs in scikit-image: NASA, S. van der Walt, R. Michetti, CMMI, "
         "M. Häggström, SpaceX",
     )
+
+
+def photograph(name: str) -> Tensor:
+    """One of the photographs that ``photos()`` is cut from, whole.
+
+    Args:
+        name: one of ``PHOTOGRAPHS``.
+
+    Returns:
+        (3, H, W), float32 in [0, 1].
+
+    Raises:
+        ValueError: another name, or it is not in scikit-image's wheel.
+    """
+    suffix, digest = PHOTOGRAPHS[check_choice(name, PHOTOGRAPHS, "photograph")]
+    return _photograph(f"{name}.{suffix}", digest)
 
 
 def _photograph(file_name: str, digest: str) -> Tensor:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+
+def floats(images: Tensor) -> Tensor:
+    """uint8 images as float32 in [0, 1]; others as they are."""
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
 @dataclass(frozen=True)
@@ -12,7 +18,7 @@ class Split:
     """One part of a dataset.
 
     Attributes:
-        images: (N, C, H, W), float32 in [0, 1].
+        images: (N, C, H, W), float32 in [0, 1]; many patches to train on may be uint8.
         labels: (N,), int64.
     """
 

@@ -7,13 +7,22 @@ from typing import Any
 from torch import nn
 
 from washout.checks import check_choice, check_count
+from washout.models.cnn2 import CNN2
+from washout.models.cnn6 import CNN6
 from washout.models.feinman import Feinman
 from washout.models.layers import Dropout, Normalize
 from washout.models.lenet import LeNet
+from washout.models.vae import VAE
 
-_NETWORKS: dict[str, type[nn.Module]] = {"lenet": LeNet, "feinman": Feinman}
+_NETWORKS: dict[str, type[nn.Module]] = {
+    "lenet": LeNet,
+    "feinman": Feinman,
+    "cnn2": CNN2,
+    "cnn6": CNN6,
+    "vae": VAE,
+}
 
-__all__ = ["Dropout", "Feinman", "LeNet", "Normalize", "build", "names"]
+__all__ = ["CNN2", "CNN6", "VAE", "Dropout", "Feinman", "LeNet", "Normalize", "build", "names"]
 
 
 def names() -> list[str]:

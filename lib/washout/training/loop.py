@@ -16,7 +16,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from tqdm import tqdm
 
 from washout.checks import check_choice, check_count, check_device
-from washout.data import Split
+from washout.data import Split, floats
 from washout.training.augment import Augmentation
 from washout.training.checkpoint import Progress
 from washout.weights import round_to_half
@@ -48,6 +48,16 @@ def accuracy(model: nn.Module, split: Split, batch_size: int = 1000) -> float:
     return right.item() / len(split)
 
 
+def objective(model: nn.Module) -> tuple[Loss, Score]:
+    """What ``fit`` minimizes and chooses the best epoch by: the model's own, or a classifier's.
+
+    A model that is no classifier has ``loss(images) -> scalar`` and ``score(split) -> float``.
+    """
+    if hasattr(model, "loss"):
+        return (lambda net, images, _: net.loss(images)), (lambda net, split: net.score(split))
+    return cross_entropy, accuracy
+
+
 def fit(
     model: nn.Module,
     train: Split,
@@ -66,6 +76,7 @@ def fit(
     device: str | torch.device = "cpu",
     precision: str = "bf16",
     channels_last: bool = True,
+    stop_at: float | None = None,
     checkpoint: Path | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
@@ -77,7 +88,7 @@ def fit(
 
     Args:
         model: is moved to ``device``. Its dropout takes PyTorch's own random state.
-        train: what the weights are fitted to.
+        train: what the weights are fitted to; uint8 images are scaled batch by batch.
         validation: what the best epoch is chosen on; among equals the last one.
         loss: (model, images, labels) -> a scalar to minimize, averaged over the batch.
             Classifiers use the labels; an autoencoder passes over them.
@@ -93,6 +104,7 @@ def fit(
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         precision: ``bf16`` (autocast in the forward pass) or ``fp32``.
         channels_last: memory layout of images and convolutions; the faster one if True.
+        stop_at: end after the first epoch whose validation score is at least this.
         checkpoint: a file that keeps the state after each epoch; the caller removes it.
         progress: show a bar.
 
@@ -121,12 +133,17 @@ def fit(
         epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, seed=seed,
         weight_decay=weight_decay, schedule=schedule, precision=precision, images=len(train),
     )  # fmt: skip
+    if stop_at is not None:
+        settings["stop_at"] = stop_at
     state = Progress.resume(checkpoint, model, descent, settings)
     done = len(state.history)
+    reached = math.inf if stop_at is None else stop_at
     steps = math.ceil(len(train) / batch_size)
 
     with tqdm(total=epochs, initial=done, unit="epoch", disable=not progress) as bar:
         for epoch in range(done, epochs):
+            if state.best_score >= reached:
+                break
             start = time.perf_counter()
             generator = torch.Generator(place).manual_seed(_derive(seed, epoch, "augment"))
             order = torch.randperm(
@@ -136,7 +153,7 @@ def fit(
             model.train()
             with _seeded(_derive(seed, epoch, "model"), place):
                 for step, index in enumerate(order.split(batch_size)):
-                    batch = images[index].contiguous(memory_format=layout)
+                    batch = floats(images[index]).contiguous(memory_format=layout)
                     if augment is not None:
                         batch = augment(batch, generator).contiguous(memory_format=layout)
                     share = (epoch * steps + step + 0.5) / (epochs * steps)

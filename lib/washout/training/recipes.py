@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,17 @@ from torch import nn
 from washout import data as datasets
 from washout import models, weights
 from washout.checks import check_device
-from washout.data import Dataset
+from washout.data import Dataset, floats
 from washout.paths import weights_folder
 from washout.training.augment import augmentation
-from washout.training.loop import accuracy, fit
+from washout.training.loop import fit, objective
+
+MOMENTS = 60_000  # images, as many as the largest training set has
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A classifier's training; the arguments of ``fit`` that its result depends on.
+    """A network's training; the arguments of ``fit`` that its result depends on.
 
     The defaults are those of LeNet on MNIST, chosen on validation images.
 
@@ -36,6 +38,7 @@ class Recipe:
         augment: a name that ``augmentation`` takes.
         model_args: (name, value) pairs for the model's class, e.g. ``(("dropout", 0.3),)``.
         version: raised when the code changes what a recipe leads to.
+        stop_at: end at the first epoch with this validation score.
     """
 
     model: str = "lenet"
@@ -51,17 +54,21 @@ class Recipe:
     seed: int = 0
     model_args: tuple[tuple[str, Any], ...] = ()
     version: int = 1
+    stop_at: float | None = None
 
     def key(self) -> str:
         """A short name that depends on nothing but the recipe's values."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        values = asdict(self)
+        if self.stop_at is None:  # recipes from before there was such a setting keep their names
+            del values["stop_at"]
+        text = json.dumps(values, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         return f"{self.model}-{self.data}-{self.seed}-{digest}"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained classifier.
+    """A trained network.
 
     Attributes:
         model: in eval mode, float32, its values exact in half precision.
@@ -83,7 +90,7 @@ class Trained:
 def trained(
     recipe: Recipe,
     *,
-    data: Dataset | None = None,
+    data: Dataset | Callable[[], Dataset] | None = None,
     folder: str | Path | None = None,
     search: Sequence[Path] | None = None,
     write: Path | None = None,
@@ -91,14 +98,15 @@ def trained(
     since: float = 0.0,
     progress: bool = True,
 ) -> Trained:
-    """The classifier that a recipe leads to: loaded if its weights are stored, else trained.
+    """The network that a recipe leads to: loaded if its weights are stored, else trained.
 
     Of several processes that ask for the same recipe one trains it; the others wait and load. A
     training that was killed goes on where it was when the recipe is asked for again.
 
     Args:
         recipe: what to train.
-        data: the recipe's dataset if it is in memory; else it is loaded when it is needed.
+        data: the recipe's dataset, or a function that makes it when it is needed; loaded by its
+            name otherwise.
         folder: the data folder, for ``data.load``.
         search: folders that are searched for weights, in order; by default ``weights/`` in the
             project, or ``$WASHOUT_WEIGHTS``.
@@ -112,30 +120,37 @@ def trained(
             folder that cannot be written to.
     """
     place = check_device(device)
-    if data is not None and data.name != recipe.data:
-        raise ValueError(f"data: got {data.name}, but the recipe names {recipe.data}")
+    if isinstance(data, Dataset):
+        _check_name(data, recipe)
     folders = [Path(path) for path in search] if search else [write or weights_folder()]
     target = Path(write) if write else folders[-1]
     if target not in folders:
         folders.append(target)
-    found = weights.find(folders, recipe.key(), since)
+    found = weights.find(folders, recipe.key(), since, whole=True)
     if found is None:
         work = target / ".work"
         with _lock(work / f"{recipe.key()}.lock"):
-            found = weights.find(folders, recipe.key(), since)  # by another process meanwhile?
+            # By another process meanwhile?
+            found = weights.find(folders, recipe.key(), since, whole=True)
             if found is None:
-                data = data or datasets.load(recipe.data, folder)
+                if not isinstance(data, Dataset):
+                    data = data() if data else datasets.load(recipe.data, folder)
+                    _check_name(data, recipe)
                 checkpoint = work / f"{recipe.key()}.checkpoint"
                 _drop_if_finished(checkpoint, target, recipe.key())
-                record = _train(recipe, data, target, place, checkpoint, progress)
-                weights.write_record(target, recipe.key(), record)
+                found = _train(recipe, data, target, place, checkpoint, progress)
+                weights.write_record(found[0], recipe.key(), found[1])
                 checkpoint.unlink(missing_ok=True)
-                found = weights.find([target], recipe.key())
     assert found is not None
     home, record = found
     model = models.build(recipe.model, **record["shape"], **dict(recipe.model_args))
     model.load_state_dict(weights.read(home, record["hash"]))
     return Trained(model.to(place).eval(), record["hash"], record)
+
+
+def _check_name(data: Dataset, recipe: Recipe) -> None:
+    if data.name != recipe.data:
+        raise ValueError(f"data: got {data.name}, but the recipe names {recipe.data}")
 
 
 def _train(
@@ -145,19 +160,24 @@ def _train(
     device: torch.device,
     checkpoint: Path,
     progress: bool,
-) -> dict[str, Any]:
-    """Train, store the weights and return their record."""
+) -> tuple[Path, dict[str, Any]]:
+    """Train, store the weights, and return where, and their record."""
     shape = {"in_channels": data.channels, "size": data.size, "classes": len(data.classes)}
-    moments = torch.std_mean(data.train.images, dim=(0, 2, 3))
+    # Of so many pixels a part is enough, and uint8 patches would need four times their memory.
+    moments = torch.std_mean(floats(data.train.images[:MOMENTS]), dim=(0, 2, 3))
     normalization = {"std": moments[0].tolist(), "mean": moments[1].tolist()}
     with torch.random.fork_rng([]):
         torch.manual_seed(recipe.seed)
         model = models.build(recipe.model, **shape, **(normalization | dict(recipe.model_args)))
+    loss, score = objective(model)
     start = time.perf_counter()
     history = fit(
         model,
         data.train,
         data.validation,
+        loss=loss,
+        score=score,
+        stop_at=recipe.stop_at,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         lr=recipe.lr,
@@ -173,11 +193,12 @@ def _train(
     )
     seconds = time.perf_counter() - start
     on_gpu = device.type == "cuda"
-    return {
+    home, name = weights.write(target, model)
+    return home, {
         "recipe": asdict(recipe),
         "shape": shape,
-        "hash": weights.write(target, model),
-        "validation_score": accuracy(model, data.validation),
+        "hash": name,
+        "validation_score": score(model, data.validation),
         "history": history,
         "trained_at": time.time(),
         "seconds": round(seconds, 2),

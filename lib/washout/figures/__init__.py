@@ -7,11 +7,18 @@ color-blind readers, and every series also differs in hatch, dash or marker.
 from washout.figures.curves import forest, roc_curves, sweep
 from washout.figures.diagrams import flow_diagram, game
 from washout.figures.distributions import histograms
-from washout.figures.images import image_grid
+from washout.figures.images import image_grid, strip
 from washout.figures.style import COLORS, setup
+from washout.figures.tradeoffs import best_quality, fidelity
+from washout.figures.washing import stitching, washed
+from washout.figures.washing_curves import against_l2, attacks_against_l2
 
 __all__ = [
     "COLORS",
+    "against_l2",
+    "attacks_against_l2",
+    "best_quality",
+    "fidelity",
     "flow_diagram",
     "forest",
     "game",
@@ -19,5 +26,8 @@ __all__ = [
     "image_grid",
     "roc_curves",
     "setup",
+    "stitching",
+    "strip",
     "sweep",
+    "washed",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from washout.checks import check_count
 from washout.figures.style import ATTACKED, CLEAN, SOFT, drawing, picture, show_change, show_image
 
 
@@ -64,4 +65,29 @@ def image_grid(
             if notes is not None:
                 row[0].set_ylabel(notes[index])
         figure.supxlabel("change: orange is brighter, blue is darker", fontsize=10.5, color=SOFT)
+    return figure
+
+
+def strip(images: Mapping[str, ArrayLike], *, columns: int = 2) -> Figure:
+    """Images beside each other, each with its name above.
+
+    Args:
+        images: name -> (H, W), (H, W, C) or (C, H, W); uint8 or in [0, 1].
+        columns: images in a row, at least 1.
+
+    Alt text: say what the first image shows and what differs in each of the others.
+
+    Raises:
+        ValueError: no images.
+    """
+    if not images:
+        raise ValueError("images: got none; give at least one, by its name")
+    rows = -(-len(images) // check_count(columns, 1, "columns"))
+    with drawing(height=2.85 * rows * 2 / columns) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False).flatten()
+        for axes in grid[len(images) :]:
+            axes.set_visible(False)
+        for axes, (name, image) in zip(grid, images.items(), strict=False):
+            show_image(axes, picture(image))
+            axes.set_title(name, loc="center")
     return figure

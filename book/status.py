@@ -80,7 +80,8 @@ else:
     report.not_computed("no row is stored yet", "python -m washout results")
 
 # %% [markdown]
-# A commit with a `+` had files that differed from it. Chapters 1, 2 and 4 are not written yet and have no rows.
+# A commit with a `+` had files that differed from it. Chapters 2 and 4 are not written yet and have
+# no rows.
 #
 # ## What is missing
 #

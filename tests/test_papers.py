@@ -78,6 +78,58 @@ def test_table_1_implies_the_adversarial_accuracies():
     assert [check.agrees for check in checks] == [False] * 3 + [None] * 3
 
 
+def checks(erratum: str) -> list[float]:
+    """What the arithmetic of one of chapter 1's errata gives."""
+    found = papers.load("luo2018").errata[f"luo2018/erratum/{erratum}"].checks
+    return [round(check.value, 2) for check in found]
+
+
+def test_luo_and_pfister_errata_are_what_their_numbers_say():
+    assert checks("factor-ten")[0] == 10.0
+    assert checks("ensemble-quality") == [7.7, -1.5]
+    assert checks("margin") == [6.5, 3.8, 2.4, 4.1, 3.2]
+    assert checks("consistent-mnist")[:2] == [-0.1, -0.1]
+    assert checks("four-models") == [3.0, 0.5]
+    assert checks("rising") == [4.0, -13.0]
+    assert checks("epsilons")[:2] == [2.14, 2.2]
+    # A row that the equal steps of Table 6 lead through is not printed.
+    assert checks("epsilons")[3] == pytest.approx(2 * checks("epsilons")[2], abs=0.15)
+    assert checks("two-rows")[0] == 71.4
+    assert checks("small-patches") == [0.0, -0.8, -0.7, 2.0]
+    first = papers.load("luo2018").errata["luo2018/erratum/margin"].checks[0]
+    assert (first.expression, first.agrees) == ("(0.709 − 0.644) / 0.01", None)
+
+
+def test_what_luo_and_pfister_call_significant_is_less_than_a_standard_error():
+    numbers = papers.load("luo2018").numbers
+    cells = [numbers[f"luo2018/table6/L2=0.010/{column}"] for column in ("jpeg23", "ens")]
+    error = 100 * sum(cell.rate * (1 - cell.rate) / cell.n for cell in cells) ** 0.5
+    assert round(error, 1) == 1.6
+    assert 0 < checks("significant")[0] < error
+
+
+def test_the_better_of_two_qualities_is_never_left_far_behind():
+    numbers = papers.load("luo2018").numbers
+    gaps = []
+    for id_, number in numbers.items():
+        if id_.startswith("luo2018/table6/") and id_.endswith("/vae64s64"):
+            others = [numbers[id_.replace("vae64s64", f"jpeg{q}")].value for q in (10, 23)]
+            gaps.append(round(100 * (number.value - max(others)), 1))
+    assert gaps == checks("best-quality")
+    assert max(gaps) == 1.5
+
+
+def test_luo_and_pfister_settings_say_what_is_not_printed():
+    paper = papers.load("luo2018")
+    assert {"beta", "latent size", "VAE epochs", "strides", "smoothing filter"} <= set(
+        paper.settings
+    )
+    assert sum("not printed" in value for value in paper.settings.values()) > 10
+    assert all(id_.startswith("luo2018/erratum/") for id_ in paper.errata)
+    assert all(e.text.endswith(".") and e.where for e in paper.errata.values())
+    assert len(paper.errata) >= 18
+
+
 def test_a_wrong_id_names_near_ones():
     paper = papers.load("wang")
     with pytest.raises(ValueError, match="wang/table1/fgsm"):

@@ -7,6 +7,7 @@ machines without Jupyter, and an executor spreads them over workers.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shlex
@@ -14,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -153,10 +154,15 @@ class Study:
 
     def _depends(self, table: Table, spec: Spec, profile: str) -> dict[str, Any]:
         study = self if profile == self.profile else self._at(profile)
-        return {"table": table.version, **table.depends(spec, study)}
+        # As it comes back from the store, where tuples are lists and keys are text.
+        return json.loads(json.dumps({"table": table.version, **table.depends(spec, study)}))
 
     def _at(self, profile: str) -> Study:
-        return Study(**{**self.__dict__, "profile": profile})
+        return replace(self, profile=profile)
+
+    def of(self, chapter: str) -> Study:
+        """The same study of another chapter."""
+        return replace(self, chapter=chapter)
 
     def _is_stale(self, table: Table, spec: Spec) -> bool:
         profiles = (self.profile,) if self.exact else PROFILES
@@ -166,7 +172,7 @@ class Study:
     def row(self, table: Table, spec: Spec) -> Row:
         """One row of this study's own profile, computed if it is not stored."""
         rows = [store.rows(table.name) for store in self.stores]
-        own = Study(**{**self.__dict__, "exact": True})
+        own = replace(self, exact=True)
         found = own._best(table, spec, rows) or own._claimed(table, spec)
         assert found is not None  # a patient claim always ends in a row
         return found

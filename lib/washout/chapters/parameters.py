@@ -17,20 +17,26 @@ class Parameters:
 
     Attributes:
         attacks: the attacks' labels, resolved from ``all``.
+        datasets: their names, resolved from ``auto``.
         study: computes and finds rows with these parameters.
     """
 
     attacks: tuple[str, ...]
-    dataset: str
+    datasets: tuple[str, ...]
     profile: str
     seed: int
     recompute: bool
     retrain: bool
     study: Study
 
+    @property
+    def dataset(self) -> str:
+        """The dataset, where a chapter has one at a time."""
+        return self.datasets[0]
+
     def __str__(self) -> str:
         return (
-            f"attack: {', '.join(self.attacks)} | dataset: {self.dataset} "
+            f"attack: {', '.join(self.attacks)} | dataset: {', '.join(self.datasets)} "
             f"| profile: {self.profile} | seed: {self.seed} | device: {self.study.device} "
             f"| recompute: {self.recompute} | retrain: {self.retrain}"
         )
@@ -52,7 +58,7 @@ def check_parameters(
     Args:
         chapter: the chapter's module, which says which datasets and attacks it knows.
         attack: ``all``, one of the chapter's labels, or any registered attack's name.
-        dataset: ``auto`` is the paper's dataset, or the bundled one at profile ``smoke``.
+        dataset: ``auto`` is all of the paper's, or the bundled ones at profile ``smoke``.
         recompute: compute rows again that are stored.
         retrain: train again too; implies ``recompute``.
 
@@ -65,8 +71,10 @@ def check_parameters(
     for name, value in (("recompute", recompute), ("retrain", retrain)):
         if not isinstance(value, bool):
             raise ValueError(f"{name}: got {value!r}; allowed are True and False")
+    datasets = (dataset,)
     if dataset == "auto":
-        dataset = chapter.DATASETS[-1] if profile == "smoke" else chapter.DATASETS[0]
+        datasets = chapter.BUNDLED if profile == "smoke" else chapter.AUTO
+        dataset = datasets[0]
     if dataset in chapter.BUNDLED and profile != "smoke":
         raise ValueError(
             f"profile: got {profile!r} with dataset {dataset!r}, which is too small for it; "
@@ -87,7 +95,7 @@ def check_parameters(
         rows_since=now if recompute or retrain else 0.0,
         weights_since=now if retrain else 0.0,
     )
-    return Parameters(labels, dataset, profile, seed, recompute or retrain, retrain, study)
+    return Parameters(labels, datasets, profile, seed, recompute or retrain, retrain, study)
 
 
 def check_attack(chapter: ModuleType, attack: str) -> str:

@@ -19,6 +19,7 @@ from washout.chapters.chapter3.beyond import (
 from washout.chapters.chapter3.measure import CALIBRATED, bundled_model
 from washout.chapters.chapter3.settings import (
     AGREEMENT,
+    AUTO,
     BUNDLED,
     CALIBRATION,
     COUNT,
@@ -170,6 +171,7 @@ VARIED = tuple(name for name in RULES if name not in ("hybrid", "shared"))
 
 __all__ = [
     "ADAPTIVE",
+    "AUTO",
     "BASELINE",
     "BUNDLED",
     "CALIBRATED",

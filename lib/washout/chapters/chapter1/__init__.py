@@ -1,0 +1,245 @@
+"""Chapter 1, Luo & Pfister: reconstruct the image with a variational auto-encoder."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from washout import attacks
+from washout.chapters.chapter1.beyond import EXAMPLES, KNOWING, KNOWS
+from washout.chapters.chapter1.measure import (
+    BASELINE,
+    BETA,
+    CONTROL,
+    CURVE,
+    STRENGTH,
+    beta_specs,
+    chosen_beta,
+    strength_spec,
+)
+from washout.chapters.chapter1.networks import PUBLISHED, bundled_vae
+from washout.chapters.chapter1.settings import (
+    AUTO,
+    BUNDLED,
+    DATASETS,
+    EPS,
+    KNOWING_EPS,
+    L2,
+    LARGEST,
+    MAIN,
+    PATCHWISE,
+    PROFILES,
+    SHAPES,
+    VARIANTS,
+)
+from washout.chapters.parameters import Parameters, check_parameters
+from washout.models import imagenet
+from washout.store import Row, Spec
+from washout.study import Missing, Study, Table
+
+PAPER = "luo2018"
+
+
+def net(dataset: str, study: Study) -> str:
+    """The dataset's classifier: for NIPS 2017 the best that there are weights or rows of."""
+    if dataset != "nips2017":
+        return "cnn"
+    for name in PUBLISHED:
+        stored = any(
+            row.spec["net"] == name and row.spec["dataset"] == dataset
+            for store in study.stores
+            for row in store.rows(BASELINE.name).values()
+        )
+        if stored or (study.compute and imagenet.available(name, study.data)):
+            return name
+    return PUBLISHED[-1]
+
+
+def about(dataset: str, seed: int, study: Study, **more: Any) -> Spec:
+    """A row's specification."""
+    return {"dataset": dataset, "net": net(dataset, study), "seed": seed, **more}
+
+
+def sizes(dataset: str, attack: str, rows: int) -> list[Spec]:
+    """How large an attack is tried: by epsilon, by relative L2, or as it comes.
+
+    Args:
+        rows: how many of the relative L2 distances.
+    """
+    if attack == "ifgsm" and dataset in L2:
+        return some([{"l2": size} for size in L2[dataset]], rows)
+    name = VARIANTS.get(attack, (attack,))[0]
+    found = attacks.get(name)
+    if "eps" in inspect.signature(found.function).parameters:
+        return [{"eps": eps} for eps in EPS[dataset]]
+    return [{}]
+
+
+def some(rows: Sequence[Spec], count: int) -> list[Spec]:
+    """The first, the last and what lies evenly between them, ``count`` in all."""
+    count = min(count, len(rows))
+    if count == 1:
+        return [rows[0]]
+    return [rows[round(i * (len(rows) - 1) / (count - 1))] for i in range(count)]
+
+
+def plan(
+    study: Study, dataset: str = "auto", attack: str = "all", seeds: Sequence[int] | None = None
+) -> list[tuple[Table, list[Spec]]]:
+    """Every row of the chapter at the study's profile, in the order in which to compute them.
+
+    Args:
+        attack: ``all``, or one label or registered name: the rows for it alone.
+        seeds: the profile's by default.
+    """
+    from washout.chapters import chapter1
+
+    found = check_parameters(chapter1, attack=attack, dataset=dataset, profile=study.profile)
+    profile = PROFILES[study.profile]
+    seeds = tuple(seeds or profile.seeds)
+    first = seeds[0]
+    entries: list[tuple[Table, list[Spec]]] = []
+    for name in found.datasets:
+        base = about(name, first, study)
+        clean = {**base, "attack": "none"}
+        by_attack = [
+            [{**base, "attack": label, **size} for size in sizes(name, label, profile.rows)]
+            for label in found.attacks
+        ]
+        hit = [spec for rows in by_attack for spec in rows]
+        entries += [
+            (BASELINE, [{**base, "seed": seed} for seed in _seeds(name, seeds)]),
+            (BETA, [s for size in SHAPES[name] for s in beta_specs(base, study, size)]),
+            (STRENGTH, [strength_spec(s) for s in hit[-1:] if "l2" in s]),
+            (CURVE, [{**spec, "seed": seed} for seed in seeds for spec in (clean, *hit)]),
+            (EXAMPLES, [{**base, "attack": label, "which": "first"} for label in found.attacks]),
+        ]
+        if name in PATCHWISE:
+            wide = [spec for rows in by_attack for spec in some(rows, profile.wide)]
+            entries.append((CONTROL, [clean, *wide]))
+        if name == "nips2017":
+            entries.append((EXAMPLES, [{**base, "attack": found.attacks[0], "which": "panda"}]))
+        if attack == "all":
+            entries.append((KNOWING, knowing(base)))
+        if attack == "all" and name == "cifar10" and study.profile == "paper":
+            entries += longer(study, first)
+    return merged(entries)
+
+
+def _seeds(name: str, seeds: Sequence[int]) -> Sequence[int]:
+    """A published classifier has no seed of ours."""
+    return seeds[:1] if name == "nips2017" else seeds
+
+
+def knowing(base: Spec) -> list[Spec]:
+    """The rows of the attacker who knows, and those that check that attack."""
+    every = KNOWING_EPS[base["dataset"]]
+    pairs = [(defense, knows) for defense, ways in KNOWS.items() for knows in ways]
+    rows = [
+        {**base, "defense": defense, "knows": knows, "eps": eps}
+        for eps in every
+        for defense, knows in pairs
+    ]
+    checked = [("jpeg23", "identity"), ("vae", "defense")]
+    rows += [{**base, "defense": d, "knows": k, "eps": LARGEST} for d, k in checked]
+    rows += [{**base, "defense": d, "knows": k, "eps": every[0], "longer": 2} for d, k in checked]
+    return rows
+
+
+def longer(study: Study, seed: int) -> list[tuple[Table, list[Spec]]]:
+    """CIFAR-10's network trained to the end, against FGSM."""
+    base = {**about("cifar10", seed, study), "net": "cnn-long"}
+    hit = [{**base, "attack": "fgsm", **size} for size in sizes("cifar10", "fgsm", 0)]
+    return [
+        (BASELINE, [base]),
+        (BETA, [s for size in SHAPES["cifar10"] for s in beta_specs(base, study, size)]),
+        (CURVE, [{**base, "attack": "none"}, *hit]),
+    ]
+
+
+def merged(entries: list[tuple[Table, list[Spec]]]) -> list[tuple[Table, list[Spec]]]:
+    """One entry for each table, in the order of its first."""
+    tables: dict[str, tuple[Table, list[Spec]]] = {}
+    for table, specs in entries:
+        tables.setdefault(table.name, (table, []))[1].extend(specs)
+    return [entry for entry in tables.values() if entry[1]]
+
+
+def rows(parameters: Parameters, table: Table, dataset: str = "") -> list[Row | Missing]:
+    """A table's rows for a notebook's parameters: stored ones, and missing ones computed.
+
+    A run for one attack shows what is stored of the tables that are about all of them, and
+    computes none of those.
+
+    Args:
+        dataset: this one's rows only.
+    """
+    study, one = parameters.study, parameters.attacks != MAIN
+    attack = parameters.attacks[0] if one else "all"
+    specs = _specs(parameters, table, attack, study, dataset)
+    if not specs:
+        study = replace(study, compute=False, rows_since=0.0)
+        specs = _specs(parameters, table, "all", study, dataset)
+    return study.table(table, specs)
+
+
+def _specs(
+    parameters: Parameters, table: Table, attack: str, study: Study, dataset: str
+) -> list[Spec]:
+    names = [dataset] if dataset else parameters.datasets
+    return [
+        spec
+        for name in names
+        if name in parameters.datasets
+        for found, some_ in plan(study, name, attack, (parameters.seed,))
+        if found == table
+        for spec in some_
+        if spec["net"] != "cnn-long"
+    ]
+
+
+def waiting(parameters: Parameters, table: Table, rest: str) -> list[Row | Missing]:
+    """What profile ``paper`` alone computes: other ``seeds``, or the ``longer`` training."""
+    study = replace(parameters.study, compute=False, rows_since=0.0, profile="paper")
+    specs: list[Spec] = []
+    if rest == "longer" and "cifar10" in parameters.datasets:
+        seed = PROFILES["paper"].seeds[0]
+        specs = [s for found, own in longer(study, seed) if found == table for s in own]
+    if rest == "seeds":
+        for name in parameters.datasets:
+            if name in AUTO:
+                for found, own in plan(study, name, "all"):
+                    if found == table:
+                        specs += [s for s in own if s["net"] != "cnn-long"]
+    return study.table(table, specs)
+
+
+__all__ = [
+    "AUTO",
+    "BASELINE",
+    "BETA",
+    "BUNDLED",
+    "CONTROL",
+    "CURVE",
+    "DATASETS",
+    "EXAMPLES",
+    "KNOWING",
+    "MAIN",
+    "PAPER",
+    "PATCHWISE",
+    "PROFILES",
+    "STRENGTH",
+    "VARIANTS",
+    "about",
+    "beta_specs",
+    "bundled_vae",
+    "check_parameters",
+    "chosen_beta",
+    "net",
+    "plan",
+    "rows",
+    "sizes",
+    "waiting",
+]

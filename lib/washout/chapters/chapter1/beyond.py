@@ -1,0 +1,223 @@
+"""What the paper does not run: the attacker who knows the defense; and images to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from washout import attacks
+from washout.chapters.chapter1 import networks
+from washout.chapters.chapter1.columns import Columns
+from washout.chapters.chapter1.measure import (
+    attacked,
+    batches,
+    betas,
+    depends,
+    flags,
+    pool_of,
+    relative,
+)
+from washout.chapters.chapter1.settings import (
+    EXAMPLE_EPS,
+    FAVORITE,
+    FILTER,
+    GRIDS,
+    PATCHWISE,
+    PROFILES,
+    SHAPES,
+    settings,
+)
+from washout.defenses import (
+    Defended,
+    Expectation,
+    Proxy,
+    jpeg,
+    patchwise,
+    smooth,
+    soft_jpeg,
+)
+from washout.inference import evaluating
+from washout.store import Spec
+from washout.study import Study, Table
+
+# What the attacker computes gradients through. For the codec, which has none, there are two
+# stand-ins; the better one for the attacker counts.
+KNOWS = {
+    "nodef": ("classifier",),
+    "jpeg23": ("classifier", "identity", "soft codec"),
+    "gauss": ("classifier", "defense"),
+    "vae": ("classifier", "defense"),
+    "vae-mean": ("classifier", "defense"),
+}
+SOME = {"nips2017": 5}  # images at a time: gradients keep what each patch passed through
+FRESH = 20  # draws of the noise that the attacker has not seen; five where patches make it dear
+
+
+def knowing(spec: Spec, study: Study) -> dict[str, Any]:
+    """PGD against a defense by somebody who knows it: all but the noise that it will draw."""
+    profile, name = PROFILES[study.profile], spec["dataset"]
+    images, labels = pool_of(spec, study, "test")
+    n = profile.n_small[name]
+    images, labels = images[:n], labels[:n]
+    model, hash_ = networks.classifier(spec, study)
+    hashes: dict[str, str] = {}
+    defend = _defense(spec, study, hashes)
+    target: nn.Module = model
+    if spec["knows"] != "classifier":
+        target = Defended(model, _seen(spec, defend))
+        if spec["defense"] == "vae":
+            target = Expectation(target, profile.samples[name])
+    steps = profile.steps[name] * spec.get("longer", 1)
+    with seeded(1000 * spec["seed"] + 7, study):  # the noise that the attacker guesses
+        hit = attacks.run(
+            "pgd", target, images, labels, device=study.device, batch_size=SOME.get(name, 25),
+            eps=spec["eps"], step=min(2.5 * spec["eps"] / steps, 1.0), steps=steps,
+            generator=torch.Generator().manual_seed(1000 * spec["seed"] + 2),
+        ).images  # fmt: skip
+    fresh = 1 if spec["defense"] != "vae" else 5 if name in PATCHWISE else FRESH
+    rights = []
+    with (
+        seeded(1000 * spec["seed"] + 8, study),
+        torch.inference_mode(),
+        evaluating(model),
+    ):
+        for _ in range(fresh):
+            parts = [model(defend(x)).argmax(1) == y for x, y in batches(spec, study, hit, labels)]
+            rights.append(torch.cat(parts).cpu())
+    right = torch.stack(rights)
+    return {
+        "n": n,
+        "correct": int(right[0].sum()),
+        "correct_in_all": int(right.all(0).sum()),
+        "mean_correct": right.double().mean().item() * n,
+        "draws": fresh,
+        "steps": steps,
+        "l2": relative(images, hit),
+        "right": right[0].int().tolist(),
+        "weights": {"classifier": hash_, **hashes},
+    }
+
+
+@contextmanager
+def seeded(seed: int, study: Study) -> Iterator[None]:
+    """Seed PyTorch's own random state, and put it back at the end."""
+    device = torch.device(study.device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _defense(spec: Spec, study: Study, hashes: dict[str, str]) -> Callable[[Tensor], Tensor]:
+    """The defense itself, with noise from PyTorch's own state."""
+    kind = spec["defense"]
+    if kind == "nodef":
+        return lambda x: x
+    if kind == "jpeg23":
+        return jpeg
+    if kind == "gauss":
+        return partial(smooth, kind="gaussian")
+    size, stride = _favorite(spec["dataset"])
+    net, hashes["vae"] = networks.vae(spec, study, size, betas(spec, study)[size])
+    net.requires_grad_(False)
+    function = partial(net.reconstruct, sample=kind == "vae")
+    if spec["dataset"] not in PATCHWISE:
+        return function
+    return lambda x: smooth(patchwise(function, x, size=size, stride=stride), kind=FILTER)
+
+
+def _seen(spec: Spec, defend: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The defense as the attacker's gradient takes it."""
+    if spec["defense"] != "jpeg23":
+        return defend
+    return Proxy(defend, soft_jpeg if spec["knows"] == "soft codec" else None)
+
+
+def _favorite(dataset: str) -> tuple[int, int]:
+    if dataset in PATCHWISE:
+        return GRIDS[dataset][FAVORITE[dataset]]
+    (size,) = SHAPES[dataset]
+    return size, size
+
+
+def depends_small(spec: Spec, study: Study) -> dict[str, Any]:
+    """As every row, and the settings of the small tables."""
+    own = {k: v for k, v in spec.items() if k != "attack"}
+    return {
+        **depends({**own, "attack": "pgd"}, study),
+        "small": settings(study.profile, spec["dataset"], small=True),
+    }
+
+
+# ---- pictures ----------------------------------------------------------------------------------
+SHOWN = {
+    "whole": ("jpeg10", "jpeg23", "ours", "mean", "gauss"),
+    "patchwise": ("jpeg10", "jpeg23", "gauss"),
+}
+
+
+def shown(dataset: str) -> tuple[str, ...]:
+    """The columns whose images are kept."""
+    if dataset in PATCHWISE:
+        return (*SHOWN["patchwise"], *GRIDS[dataset], "ens")
+    return SHOWN["whole"]
+
+
+def examples(spec: Spec, study: Study) -> dict[str, Any]:
+    """Images through the attack and each defense, as uint8, with what the classifier says.
+
+    ``first``: the first of the drawn images that is read rightly when clean and wrongly after the
+    attack. ``panda``: the only panda among the images of NIPS 2017, whatever happens to it.
+    """
+    images, labels = pool_of(spec, study, "test")
+    credit = ""
+    model, hash_ = networks.classifier(spec, study)
+    eps = EXAMPLE_EPS[spec["dataset"]]
+    if spec["which"] == "panda":
+        images, labels, credit, index = networks.panda(study)
+        hit = attacked(spec, study, images, labels, eps, "panda")
+    else:
+        images, labels = images[:40], labels[:40]
+        hit = attacked(spec, study, images, labels, eps, "first")
+        with torch.inference_mode(), evaluating(model):
+            said = [
+                torch.cat(
+                    [model(x).argmax(1).cpu() for x, _ in batches(spec, study, batch, labels)]
+                )
+                for batch in (images, hit)
+            ]
+        turned = ((said[0] == labels) & (said[1] != labels)).nonzero().flatten()
+        index = int(turned[0]) if len(turned) else 0
+        credit = networks.credit(spec, study, index)
+        images, labels, hit = (part[index : index + 1] for part in (images, labels, hit))
+    columns = Columns(spec, study, betas(spec, study))
+    seen: dict[str, Tensor] = {}
+    with torch.inference_mode(), evaluating(model):
+        x = hit.to(study.device)
+        for name, defend in columns.defenses.items():
+            seen[name] = defend(x, seen)
+        kept = [images, hit, *(seen[name].cpu() for name in shown(spec["dataset"]))]
+        words = [int(model(part.to(study.device)).argmax(1)) for part in kept]
+    names = networks.class_names(spec, study)
+    stack = torch.cat(kept)
+    stack = stack[:, 0] if stack.shape[1] == 1 else stack.permute(0, 2, 3, 1)
+    return {
+        "label": names[int(labels)],
+        "said": [names[word] for word in words],
+        "columns": ["original", "attacked", *shown(spec["dataset"])],
+        "images": (stack * 255).round().byte().numpy(),
+        "index": index,
+        "eps": eps,
+        "l2": relative(images, hit),
+        "change": (hit - images).abs().max().item(),
+        "credit": credit,
+        "weights": {"classifier": hash_, **columns.hashes},
+    }
+
+
+KNOWING = Table("knowing", knowing, depends_small, flags=flags)
+EXAMPLES = Table("examples", examples, depends, flags=flags)

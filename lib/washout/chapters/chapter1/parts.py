@@ -1,0 +1,80 @@
+"""The parts that the judgment of a claim is made of, and how they are put in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from washout.chapters.chapter1.paired import Rows, of_paper, pairs
+from washout.chapters.chapter1.settings import AUTO
+from washout.papers import Claim
+from washout.report import Judgment, judge, judge_all
+from washout.store import Row
+from washout.study import Missing
+
+SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "nips2017": "NIPS 2017"}
+ATTACKS = {"none": "clean", "fgsm": "FGSM", "ifgsm": "I-FGSM"}
+Found = Row | Missing | None
+
+
+def ends(rows: Rows) -> tuple[Found, Found]:
+    """The smallest and the largest perturbation; None for both where there are not two."""
+    return (rows[0], rows[-1]) if len(rows) > 1 else (None, None)
+
+
+def spoken_of(rows: Rows) -> list[str]:
+    """The paper's datasets that there are rows of, missing ones included."""
+    return [name for name in AUTO if of_paper(rows, name)]
+
+
+def over(claim: Claim, row: Found, columns: Sequence[tuple[str, str]]) -> Judgment:
+    """On one row, each (better, worse) pair of columns by the images that only one gets right."""
+    if not isinstance(row, Row):
+        return Judgment("not computed", claim)
+    parts = []
+    for better, worse in columns:
+        won, lost = pairs(row, better, row, worse)
+        part = judge(claim, won, lost)
+        said = f"{short(better)} over {short(worse)} {won:,} to {lost:,}"
+        parts.append(replace(part, evidence=said + doubt(part)))
+    said = ", ".join(part.evidence for part in parts)
+    return replace(judge_all(claim, parts), evidence=f"{place(row)}: {said}")
+
+
+def oftener(claim: Claim, where: str, pairs_: Sequence[tuple[np.ndarray, np.ndarray]]) -> Judgment:
+    """Images that are right in more of several rows on one side than in the other's.
+
+    Args:
+        pairs_: bits (n,) of the two sides, one pair for each row.
+    """
+    gain = np.sum([a.astype(int) - b.astype(int) for a, b in pairs_], axis=0)
+    part = judge(claim, int((gain > 0).sum()), int((gain < 0).sum()))
+    return replace(part, evidence=f"{where}: {part.evidence} ({_counted(len(pairs_), 'row')})")
+
+
+def short(column: str) -> str:
+    """A column in few words."""
+    known = {"nodef": "no defense", "ours": "VAE", "ens": "ensemble"}
+    if column.endswith("-raw"):
+        return "itself unsmoothed"
+    for start, words in (("jpeg", "JPEG "), ("vae", "VAE "), ("beta", "β = ")):
+        if column.startswith(start):
+            return words + column.removeprefix(start)
+    return known.get(column, column)
+
+
+def place(row: Row) -> str:
+    """What a row is about."""
+    words = f"{SETS[row.spec['dataset']]}, {ATTACKS[row.spec['attack']]}"
+    return words if row.spec["attack"] == "none" else f"{words}, L2 {row.values['l2']:.3f}"
+
+
+def doubt(part: Judgment) -> str:
+    """The word on a part that does not hold."""
+    return "" if part.word == "holds" else f" ({part.word})"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

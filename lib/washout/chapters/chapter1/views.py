@@ -1,0 +1,233 @@
+"""The paper's tables, from stored rows to what the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from IPython.display import Markdown, display
+
+from washout.chapters.chapter1 import verdicts
+from washout.chapters.chapter1.measure import chosen_beta
+from washout.chapters.chapter1.settings import EPS, GRIDS, KEPT, L2, PATCHWISE
+from washout.metrics import wilson
+from washout.report import Verdict, compare, not_computed, show, tidy
+from washout.store import Row
+from washout.study import Missing
+
+Rows = Sequence[Row | Missing]
+NAMES = {
+    "nodef": "no defense",
+    "jpeg10": "JPEG 10",
+    "jpeg23": "JPEG 23",
+    "ours": "VAE",
+    "mean": "VAE, mean latent",
+    "plain": "plain auto-encoder",
+    "box": "5 × 5 box filter alone",
+    "gauss": "5 × 5 Gaussian filter alone",
+    "noise": "noise as large as the VAE's change",
+    "eight-bit": "rounding to 8 bits",
+    "ens": "ensemble",
+    "vae16s16": "VAE 16, stride 16",
+    "vae32s32": "VAE 32, stride 32",
+    "vae64s32": "VAE 64, stride 32",
+    "vae64s64": "VAE 64, stride 64",
+    "vae16s8": "VAE 16, stride 8",
+    "vae32s16": "VAE 32, stride 16",
+    "vae64s16": "VAE 64, stride 16",
+    "vae8s8": "VAE 8, stride 8",
+    "vae8s4": "VAE 8, stride 4",
+    "seen": "VAE 32, image among those trained on",
+    "unseen": "VAE 32, image not among those trained on",
+}
+SETS = {
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "nips2017": "NIPS 2017",
+    "digits": "digits",
+    "photos": "photos",
+}
+ATTACKS = {"none": "clean", "fgsm": "FGSM", "ifgsm": "I-FGSM"}
+NETS = {"cnn": "the paper's", "cnn-long": "the paper's, trained to the end"}
+
+
+def name(column: str) -> str:
+    """A column's name for readers."""
+    if column in NAMES:
+        return NAMES[column]
+    for ending, words in (
+        ("-raw", ", not smoothed"),
+        ("-mean", ", mean latent"),
+        ("-box", ", box filter"),
+        ("-clip1", ", noise within 1"),
+        ("-clip2", ", noise within 2"),
+    ):
+        if column.endswith(ending):
+            return name(column.removesuffix(ending)) + words
+    for start, words in (("jpeg", "JPEG "), ("beta", "VAE, β = "), ("clip", "VAE, noise within ")):
+        if column.startswith(start):
+            return words + column.removeprefix(start)
+    return column
+
+
+def attack_name(label: str) -> str:
+    return ATTACKS.get(label, label)
+
+
+def rate(k: float, n: int) -> str:
+    """``0.929 [0.924, 0.934]``, the paper's unit."""
+    low, high = wilson(k, n)
+    return f"{k / n:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def stored(rows: Rows, **spec: Any) -> list[Row]:
+    """The rows that are there and whose specification has these values."""
+    return [
+        row
+        for row in rows
+        if isinstance(row, Row) and all(row.spec.get(k) == v for k, v in spec.items())
+    ]
+
+
+def of_size(row: Row) -> str:
+    """How large the row's attack is."""
+    if row.spec["attack"] == "none":
+        return "clean"
+    return f"{row.values['l2']:.3f}"
+
+
+def present(
+    rows: Rows,
+    lines: Sequence[Mapping[Any, Any]],
+    caption: str,
+    csv: str,
+    data: pd.DataFrame | None = None,
+) -> None:
+    """The table, or what is missing of it and the command that computes it."""
+    if lines:
+        show(pd.DataFrame(lines), caption=caption, name=f"chapter1-{csv}", rows=rows, data=data)
+    for command in dict.fromkeys(row.command for row in rows if isinstance(row, Missing)):
+        not_computed(caption.split(":")[0].rstrip("."), command)
+    if not rows:
+        display(Markdown("*Not part of a run for this attack or dataset.*"))
+
+
+# ---- the paper's -------------------------------------------------------------------------------
+def show_baseline(rows: Rows) -> None:
+    found = {v.number.id: v for v in verdicts.baseline(rows)}
+    printed = {"mnist": "mnist", "cifar10": "cifar", "nips2017": "nips"}
+    lines = []
+    for row in stored(rows):
+        v, where = row.values, row.spec["dataset"]
+        judged = found.get(f"luo2018/baseline/{printed.get(where)}")
+        lines.append(
+            {
+                "dataset": SETS[where],
+                "classifier": NETS.get(row.spec["net"], row.spec["net"]),
+                "paper": judged.number.printed if judged else "",
+                "accuracy": rate(v["correct"], v["n"]),
+                "verdict": judged.word if judged and row.spec["net"] != "cnn-long" else "",
+                "test images": v["n"],
+                "parameters": v["parameters"],
+                "weights": v["weights"],
+            }
+        )
+    present(rows, lines, "Clean accuracy of the classifiers, without a defense.", "baseline")
+
+
+def show_betas(rows: Rows) -> None:
+    """The choice of beta on clean images."""
+    lines = []
+    for where, size in dict.fromkeys((r.spec["dataset"], r.spec["size"]) for r in rows):
+        own = stored(rows, dataset=where, size=size)
+        whole = len(own) == sum(r.spec["dataset"] == where and r.spec["size"] == size for r in rows)
+        chosen = chosen_beta(own, where, size) if own and whole else None
+        for row in own:
+            v = row.values
+            lines.append(
+                {
+                    "VAE": f"{SETS[where]}, {size} pixels",
+                    "β": row.spec["beta"],
+                    "clean accuracy through it": rate(v["correct"], v["n"]),
+                    "of the classifier's, kept": f"{100 * v['correct'] / v['clean_correct']:.1f} %",
+                    "asked for": f"{100 * KEPT[where][size]:.1f} %",
+                    "mean squared error": f"{v['mse']:.5f}",
+                    "chosen": "yes" if row.spec["beta"] == chosen else "",
+                }
+            )
+    present(rows, lines, "Choice of β: clean images that no row below is about.", "betas")
+
+
+def _grid(
+    rows: Rows, found: Sequence[Verdict], columns: Sequence[str], caption: str, csv: str
+) -> None:
+    """A line for each number: the paper's beside ours; and our own table in the paper's form."""
+    present(rows, matrix(rows, columns), caption + ": ours.", f"{csv}-ours")
+    if not any(isinstance(row, Row) for row in rows):
+        return
+    labels = [_label(v.number.id) for v in found]
+    frame = compare(found, labels)
+    present(
+        [r for r in rows if isinstance(r, Row)], frame.to_dict("records"),
+        caption + ": beside the paper's.", csv, tidy(found),
+    )  # fmt: skip
+
+
+def _label(id_: str) -> str:
+    _, _, size, column = id_.split("/")
+    return f"{size.replace('L2=', 'L2 ')}, {name(column).replace('VAE, ', 'VAE ')}"
+
+
+def matrix(rows: Rows, columns: Sequence[str]) -> list[dict[str, str]]:
+    """A line for each attack size, a column for each defense."""
+    return [
+        {
+            "attack": attack_name(row.spec["attack"]),
+            "relative L2": of_size(row),
+            **{
+                name(column): rate(row.values["correct"][column], row.values["n"])
+                for column in columns
+                if column in row.values["correct"]
+            },
+        }
+        for row in rows
+        if isinstance(row, Row)
+    ]
+
+
+def show_table(rows: Rows, dataset: str, attack: str, number: int) -> None:
+    """Tables 4 to 7."""
+    own = [r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] == attack]
+    found = getattr(verdicts, f"table{number}")(own)
+    columns = ["nodef", "jpeg10", "jpeg23", *GRIDS.get(dataset, {}), "ens", "ours"]
+    title = f"Table {number}: accuracy on {SETS[dataset]} under {attack_name(attack)}"
+    _grid(own, found, columns, title, f"table{number}")
+
+
+def show_any(rows: Rows, dataset: str) -> None:
+    """The same columns for attacks and datasets that the paper has no table of."""
+    own = [r for r in rows if r.spec["dataset"] == dataset]
+    columns = ["nodef", "jpeg10", "jpeg23", *GRIDS.get(dataset, {}), "ens", "ours"]
+    caption = f"Accuracy on {SETS[dataset]}, all attacks"
+    present(own, matrix(own, columns), caption, f"all-{dataset}")
+
+
+def printed(dataset: str, attack: str, column: str) -> list[tuple[float, float]]:
+    """The paper's points (relative L2, accuracy) for one curve."""
+    from washout import papers
+
+    table = {("mnist", "fgsm"): 4, ("cifar10", "fgsm"): 5, ("nips2017", "fgsm"): 6}
+    number = table.get((dataset, attack), 7 if (dataset, attack) == ("nips2017", "ifgsm") else 0)
+    labels = L2[dataset] if number == 7 else EPS[dataset]
+    known = papers.load("luo2018").numbers
+    found = []
+    for label in labels.values():
+        id_ = f"luo2018/table{number}/L2={label}/{column}"
+        if id_ in known:
+            found.append((float(label), known[id_].rate))
+    return found
+
+
+def whole(dataset: str) -> bool:
+    return dataset not in PATCHWISE

@@ -1,0 +1,229 @@
+"""Chapter 1's claims against hand-made rows that hold, contradict or leave them open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from chapter1_rows import LARGE, SMALL, WIDE, N, curve, first, missing, row, spec
+from washout import papers
+from washout.chapters.chapter1 import verdicts
+from washout.store import Row
+
+
+def judged(curves=(), controls=(), knowing=(), betas=()) -> dict[str, str]:
+    found = verdicts.claims(curves, controls, knowing, betas)
+    assert [j.claim.id for j in found] == list(papers.load("luo2018").claims)
+    return {j.claim.id.split("/")[-1]: j.word for j in found}
+
+
+def photographs(small: dict = SMALL, large: dict = LARGE, **more) -> list[Row]:
+    few = [{**one, "nodef": 2} for one in (small, large, large)]
+    return [
+        *curve("nips2017", "none", [0.0], {**small, "nodef": 95}, **more),
+        *curve("nips2017", "fgsm", [0.005, 0.09], small, large, **more),
+        *curve("nips2017", "ifgsm", [0.01043, 0.042603, 0.074035], *few, **more),
+    ]
+
+
+def wide(small: dict = SMALL, large: dict = LARGE, **more) -> list[Row]:
+    """The rows with all controls."""
+    whole = [{**one, **WIDE, **BETAS[i]} for i, one in enumerate((small, large))]
+    return [
+        *curve("nips2017", "none", [0.0], {**whole[0], "nodef": 95}, **more),
+        *curve("nips2017", "fgsm", [0.005, 0.09], *whole, **more),
+    ]
+
+
+# At the smallest and at the largest perturbation.
+BETAS = ({"beta0.01": 90, "beta0.1": 80, "beta1": 60}, {"beta0.01": 20, "beta0.1": 80, "beta1": 50})
+
+
+def test_without_rows_nothing_is_computed():
+    assert set(judged().values()) == {"not computed"}
+    gone = [*photographs(), *curve("mnist", "fgsm", [0.005, 0.12], {}, {})]
+    assert set(judged([missing(r) for r in gone]).values()) == {"not computed"}
+
+
+def test_mnist_needs_both_attacks():
+    small, large = {"ours": 1, "jpeg23": 90}, {"ours": 80, "jpeg23": 50}
+    fgsm = curve("mnist", "fgsm", [0.005, 0.12], small, large)
+    assert judged(fgsm)["mnist"] == "not computed"
+
+    def found(last: dict[str, int], **more):
+        rows = curve("mnist", "ifgsm", [0.005, 0.12], small, last, **more)
+        return verdicts.claims([*fgsm, *rows], (), (), ())[0]
+
+    assert found(large).word == "holds"
+    assert found(large).evidence == (
+        "MNIST, FGSM, L2 0.120: VAE over JPEG 23 30 to 0; "
+        "MNIST, I-FGSM, L2 0.120: VAE over JPEG 23 30 to 0"
+    )
+    assert found({"ours": 52, "jpeg23": 50}).word == "undecided"
+    assert found({"ours": 52, "jpeg23": 50}).evidence.endswith("2 to 0 (undecided)")
+    assert found({"ours": 20, "jpeg23": 50}).word == "contradicted"
+
+
+def test_rows_of_other_seeds_and_networks_are_left_out():
+    good, bad = {"ours": 80, "jpeg23": 50}, {"ours": 50, "jpeg23": 80}
+    both = [curve("mnist", name, [0.005, 0.12], good, good) for name in ("fgsm", "ifgsm")]
+    more = [
+        *curve("mnist", "fgsm", [0.005, 0.12], bad, bad, seed=1),
+        *curve("mnist", "fgsm", [0.005, 0.5], bad, bad, net="cnn-long"),
+    ]
+    assert judged([*both[0], *both[1], *more])["mnist"] == "holds"
+
+
+def test_cifar():
+    small = {"ours": 70, "jpeg23": 60, "jpeg10": 40}
+    large = {"ours": 30, "jpeg23": 20, "jpeg10": 40}
+    rows = curve("cifar10", "fgsm", [0.1, 0.005], large, small)  # in any order
+    assert judged(rows)["cifar"] == "holds"
+    assert judged([rows[0], missing(rows[1])])["cifar"] == "not computed"
+    swapped = curve("cifar10", "fgsm", [0.005, 0.1], large, small)
+    assert judged(swapped)["cifar"] == "contradicted"
+
+
+ABOUT_PHOTOGRAPHS = (
+    "nips-fgsm", "nips-ifgsm", "ens-small", "smoothing", "stride", "patch",
+    "ifgsm-stronger", "test-knobs", "no-retrain-size", "best-jpeg", "fidelity-tradeoff",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("net", ["inception_v3", "mobilenet_v2"])
+def test_photographs_that_do_what_the_paper_says(net):
+    found = judged(photographs(net=net), wide(net=net))
+    assert {name: found[name] for name in ABOUT_PHOTOGRAPHS} == dict.fromkeys(
+        ABOUT_PHOTOGRAPHS, "holds"
+    )
+
+
+def test_photographs_that_do_the_opposite():
+    found = judged(photographs(LARGE, SMALL))
+    for name in ("nips-fgsm", "ens-small", "patch"):
+        assert found[name] == "contradicted", name
+    blurry = wide(large={**LARGE, "vae64s64": 1})
+    assert judged(controls=blurry)["smoothing"] == "contradicted"
+    assert judged(controls=wide())["smoothing"] == "holds"
+    same = {**SMALL, "vae64s32": 60}
+    assert judged(photographs(same))["stride"] == "undecided"
+    untouched = dict.fromkeys(("vae64s64", "vae64s32", "vae64s32-mean"), 60)
+    kept = curve("nips2017", "none", [0.0], {**SMALL, **WIDE, **untouched})
+    assert judged(controls=kept)["test-knobs"] == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("table", "index", "names"),
+    [
+        ("curves", 0, {"stride", "no-retrain-size"}),
+        ("curves", 1, {"nips-fgsm", "ens-small", "patch", "ifgsm-stronger"}),
+        ("curves", 4, {"nips-ifgsm", "ifgsm-stronger", "best-jpeg"}),
+        ("controls", 0, {"smoothing", "test-knobs"}),
+        ("controls", 2, {"smoothing", "fidelity-tradeoff"}),
+    ],
+)
+def test_a_missing_row_takes_the_claims_that_need_it_and_no_other(table, index, names):
+    rows: dict[str, list] = {"curves": photographs(), "controls": wide()}
+    whole = judged(**rows)
+    rows[table][index] = missing(rows[table][index])
+    found = judged(**rows)
+    assert {name for name in found if found[name] != whole[name]} == names
+    assert {found[name] for name in names} == {"not computed"}
+
+
+def test_one_row_is_not_the_smallest_and_the_largest():
+    found = judged(photographs()[:2])
+    assert found["patch"] == found["nips-fgsm"] == "not computed"
+
+
+def test_iterated_is_stronger_by_images_over_all_epsilons():
+    def both(single: tuple[int, int], iterated: tuple[int, int]) -> list[Row]:
+        return [
+            found
+            for attack, counts in (("fgsm", single), ("ifgsm", iterated))
+            for found in curve("cifar10", attack, [0.005, 0.1], *({"nodef": k} for k in counts))
+        ]
+
+    assert judged(both((60, 10), (40, 8)))["ifgsm-stronger"] == "holds"
+    assert judged(both((60, 10), (60, 8)))["ifgsm-stronger"] == "undecided"
+    assert judged(both((40, 10), (60, 10)))["ifgsm-stronger"] == "contradicted"
+    # Twenty images more at one epsilon, the same twenty fewer at the other: ties.
+    assert judged(both((60, 40), (40, 60)))["ifgsm-stronger"] == "undecided"
+
+
+def test_i_fgsm_by_size_is_matched_with_the_nearest_fgsm_row():
+    rows = curve("nips2017", "fgsm", [0.005, 0.09], SMALL, {**LARGE, "nodef": 70})
+    rows = [
+        replace(r, values={**r.values, "l2": l2}) for r, l2 in zip(rows, (0.01, 0.167), strict=True)
+    ]
+    rows += curve("nips2017", "ifgsm", [0.01043, 0.02], *[{**SMALL, "nodef": 40}] * 2)
+    # Both are nearer to the first row, whose 20 are fewer than 40.
+    assert judged(rows)["ifgsm-stronger"] == "contradicted"
+
+
+def test_fidelity_reads_the_betas_that_are_there():
+    small, large = BETAS
+    rows = curve("mnist", "fgsm", [0.005, 0.12], small, large)
+    assert judged(rows)["fidelity-tradeoff"] == "holds"
+    opposite = curve("mnist", "fgsm", [0.005, 0.12], large, small)
+    assert judged(opposite)["fidelity-tradeoff"] == "contradicted"
+    alone = curve("mnist", "fgsm", [0.005, 0.12], {"beta1": 60}, {"beta1": 50})
+    assert judged(alone)["fidelity-tradeoff"] == "not computed"
+    # NIPS 2017's are among the controls; without them the claim waits.
+    assert judged([*rows, *photographs()])["fidelity-tradeoff"] == "not computed"
+    assert judged([*rows, *photographs()], wide())["fidelity-tradeoff"] == "holds"
+
+
+def knower(defense: str, count: int, eps: float = 0.05, **more) -> Row:
+    about = spec("mnist", defense=defense, knows="defense", eps=eps, **more)
+    values = {"n": N, "correct": count, "right": first(count)}
+    return Row("knowing", "paper", about, {}, values, {})
+
+
+def test_randomness_by_who_knows_the_defense():
+    rows = [knower("vae", 40), knower("vae-mean", 10), knower("vae", 5, 0.12),
+            knower("vae-mean", 5, 0.12)]  # fmt: skip
+    checks = [knower("vae", 0, 0.5), knower("vae", 0, longer=2), knower("jpeg23", 90)]
+    assert judged(knowing=[*rows, *checks])["randomness"] == "holds"
+    assert judged(knowing=[knower("vae", 10), knower("vae-mean", 40)])["randomness"] == (
+        "contradicted"
+    )
+    assert judged(knowing=[knower("vae", 10), knower("vae-mean", 12)])["randomness"] == "undecided"
+    assert judged(knowing=rows[:3])["randomness"] == "not computed"
+    assert judged(knowing=[rows[0], missing(rows[1])])["randomness"] == "not computed"
+
+
+@pytest.mark.parametrize(
+    ("ours", "n", "word"),
+    [
+        (600, 1000, "holds"),
+        (480, 1000, "holds"),
+        (450, 1000, "undecided"),
+        (400, 1000, "contradicted"),
+        (48, 100, "undecided"),
+    ],
+)
+def test_closely_matched_is_five_points_at_most(ours, n, word):
+    right = {"ours": ours, "jpeg10": n // 2, "jpeg23": n // 2, "nodef": 1}
+
+    def two(attack: str) -> list[Row]:
+        columns = {name: first(count, n) for name, count in right.items()}
+        return [row(spec("mnist", attack, eps=eps), columns, eps) for eps in (0.005, 0.12)]
+
+    assert judged([*two("fgsm"), *two("ifgsm")])["best-jpeg"] == word
+    assert judged(two("fgsm"))["best-jpeg"] in ("not computed", "contradicted")
+
+
+def test_a_smaller_beta_redraws_more_faithfully():
+    def beta(size: int, beta_: float, mse: float) -> Row:
+        about = spec("nips2017", size=size, beta=beta_)
+        return Row("beta", "paper", about, {}, {"n": N, "mse": mse}, {})
+
+    fine = (1.0, 0.3, 0.1, 0.03)
+    rows = [beta(size, b, 0.01 * b) for size in (16, 32) for b in fine]
+    assert judged(betas=rows)["disentangled"] == "holds"  # 6 of 6 steps
+    assert judged(betas=rows[:4])["disentangled"] == "undecided"  # 3 of 3
+    assert judged(betas=[missing(rows[0]), *rows[1:]])["disentangled"] == "not computed"
+    upside = [beta(size, b, 1 - b) for size in (16, 32) for b in fine]
+    assert judged(betas=upside)["disentangled"] == "contradicted"

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "book" / "chapter3.ipynb"
+CHAPTER1 = ROOT / "book" / "chapter1.ipynb"
 pytest.importorskip("papermill")
 
 
@@ -58,6 +59,21 @@ def test_chapter3_end_to_end_on_bundled_data(tmp_path):
     again = papermill(str(NOTEBOOK), str(out), *parameters, folder=tmp_path)
     assert again.returncode == 0
     assert stored.read_bytes() == before
+
+
+def test_chapter1_end_to_end_on_bundled_data(tmp_path):
+    out = tmp_path / "out.ipynb"
+    parameters = ["-p", "attack", "fgsm", "-p", "dataset", "photos", "-p", "profile", "smoke"]
+    done = papermill(str(CHAPTER1), str(out), *parameters, "-p", "device", "cpu", folder=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    shown = text(out)
+    assert "attack: fgsm | dataset: photos | profile: smoke | seed: 0 | device: cpu" in shown
+    assert "Accuracy on photos, all attacks" in shown
+    assert "VAE 16, stride 8" in shown
+    assert "Traceback" not in shown
+    stored = tmp_path / "results" / "local" / "chapter1"
+    assert (stored / "control.jsonl").is_file()
+    assert b'"attack":"ifgsm"' not in (stored / "curve.jsonl").read_bytes()
 
 
 def test_an_impossible_parameter_stops_with_the_allowed_ones(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from chapter1_rows import LARGE, SMALL, WIDE, N, curve, first, missing, row, spec
 from washout import papers
 from washout.chapters.chapter1 import verdicts
+from washout.chapters.chapter1.paired import shortfall
 from washout.store import Row
 
 
@@ -21,7 +22,7 @@ def judged(curves=(), controls=(), knowing=(), betas=()) -> dict[str, str]:
 def photographs(small: dict = SMALL, large: dict = LARGE, **more) -> list[Row]:
     few = [{**one, "nodef": 2} for one in (small, large, large)]
     return [
-        *curve("nips2017", "none", [0.0], {**small, "nodef": 95}, **more),
+        *curve("nips2017", "none", [0.0], {**small, "nodef": 70}, **more),
         *curve("nips2017", "fgsm", [0.005, 0.09], small, large, **more),
         *curve("nips2017", "ifgsm", [0.01043, 0.042603, 0.074035], *few, **more),
     ]
@@ -227,3 +228,15 @@ def test_a_smaller_beta_redraws_more_faithfully():
     assert judged(betas=[missing(rows[0]), *rows[1:]])["disentangled"] == "not computed"
     upside = [beta(size, b, 1 - b) for size in (16, 32) for b in fine]
     assert judged(betas=upside)["disentangled"] == "contradicted"
+
+
+def test_a_weaker_vae_cannot_contradict_a_claim_about_the_papers():
+    hit = curve("cifar10", "fgsm", [0.005, 0.1], {"ours": 30}, {"ours": 30, "jpeg10": 30})
+    for ours, word in ((80, "contradicted"), (40, "undecided")):
+        clean = curve("cifar10", "none", [0.0], {"nodef": 86, "ours": ours})
+        worse = curve(
+            "cifar10", "fgsm", [0.005, 0.1], {"ours": 10, "jpeg23": 60}, {"ours": 10, "jpeg23": 60}
+        )
+        assert judged([*clean, *worse])["cifar"] == word
+        assert bool(shortfall([*clean, *hit], "cifar10")) == (word == "undecided")
+    assert shortfall(hit, "cifar10") == ""

@@ -66,14 +66,15 @@ def sizes(dataset: str, attack: str, rows: int) -> list[Spec]:
     """How large an attack is tried: by epsilon, by relative L2, or as it comes.
 
     Args:
-        rows: how many of the relative L2 distances.
+        rows: how many of the sizes on large images, where each costs minutes.
     """
     if attack == "ifgsm" and dataset in L2:
         return some([{"l2": size} for size in L2[dataset]], rows)
     name = VARIANTS.get(attack, (attack,))[0]
     found = attacks.get(name)
     if "eps" in inspect.signature(found.function).parameters:
-        return [{"eps": eps} for eps in EPS[dataset]]
+        every = [{"eps": eps} for eps in EPS[dataset]]
+        return some(every, rows) if dataset in PATCHWISE else every
     return [{}]
 
 
@@ -117,8 +118,7 @@ def plan(
             (EXAMPLES, [{**base, "attack": label, "which": "first"} for label in found.attacks]),
         ]
         if name in PATCHWISE:
-            wide = [spec for rows in by_attack for spec in some(rows, profile.wide)]
-            entries.append((CONTROL, [clean, *wide]))
+            entries.append((CONTROL, [clean, *some(by_attack[0], profile.wide)]))
         if name == "nips2017":
             entries.append((EXAMPLES, [{**base, "attack": found.attacks[0], "which": "panda"}]))
         if attack == "all":

@@ -10,7 +10,9 @@ import numpy as np
 
 from washout.chapters.chapter1.measure import unpacked
 from washout.chapters.chapter1.networks import PUBLISHED
+from washout.chapters.chapter1.settings import GRIDS, KEPT
 from washout.checks import check_choice
+from washout.metrics import wilson
 from washout.metrics.intervals import quantile
 from washout.store import Row
 from washout.study import Missing
@@ -61,6 +63,27 @@ def pairs(row_a: Row, column_a: str, row_b: Row, column_b: str) -> tuple[int, in
         )
     a, b = bits(row_a, column_a), bits(row_b, column_b)
     return int((a & ~b).sum()), int((b & ~a).sum())
+
+
+def shortfall(rows: Rows, dataset: str) -> str:
+    """How much less of the clean accuracy our VAE keeps than the paper's; empty if as much.
+
+    The paper's is the share that beta is chosen by. Looked at are clean test images behind the VAE
+    (for patches: of the largest size), by Wilson's interval of the share.
+    """
+    clean = [row for row in ladder(rows, dataset, "none") if isinstance(row, Row)]
+    if not clean:
+        return ""
+    right = clean[0].values["correct"]
+    size = max(KEPT[dataset])
+    column = list(GRIDS[dataset])[-1] if dataset in GRIDS else "ours"
+    kept, before = min(right[column], right["nodef"]), right["nodef"]
+    if before == 0 or wilson(kept, before)[1] >= KEPT[dataset][size]:
+        return ""
+    return (
+        f"our VAE keeps {100 * kept / before:.0f} % of the accuracy on clean images, the paper's "
+        f"about {100 * KEPT[dataset][size]:.0f} %"
+    )
 
 
 class Best(NamedTuple):

@@ -142,8 +142,8 @@ class Profile:
         patches: cut from each image to train on.
         betas: to choose from, the largest first.
         n_wide: test images for the rows with all controls.
-        wide: how many rows of an attack those are.
-        rows: how many rows of Table 7 are computed.
+        wide: how many rows of the first attack those are.
+        rows: how many rows of Tables 6 and 7 are computed.
         seeds: of everything random; the first one's rows are shown, the others give the spread.
         smaller: train smaller VAEs on large patches.
     """
@@ -184,11 +184,11 @@ PROFILES = {
         wide=1,
     ),
     "laptop": Profile(
-        n={"mnist": 5000, "cifar10": 1000, "nips2017": 200},
+        n={"mnist": 2000, "cifar10": 1000, "nips2017": 200},
         n_selection={"mnist": 2000, "cifar10": 1000, "nips2017": 100},
-        n_small={"mnist": 200, "cifar10": 100, "nips2017": 25},
+        n_small={"mnist": 100, "cifar10": 100, "nips2017": 20},
         steps={"mnist": 20, "cifar10": 20, "nips2017": 10},
-        samples={"mnist": 8, "cifar10": 4, "nips2017": 1},
+        samples={"mnist": 8, "cifar10": 2, "nips2017": 1},
         epochs={"mnist": 10, "cifar10": 16},
         vae_epochs={"mnist": 6, "cifar10": 4, "nips2017": 4},
         patches={16: 60, 32: 40, 64: 20},

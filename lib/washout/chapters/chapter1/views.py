@@ -199,7 +199,8 @@ def matrix(rows: Rows, columns: Sequence[str]) -> list[dict[str, str]]:
 def show_table(rows: Rows, dataset: str, attack: str, number: int) -> None:
     """Tables 4 to 7."""
     own = [r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] == attack]
-    found = getattr(verdicts, f"table{number}")(own)
+    everything = [r for r in rows if r.spec["dataset"] == dataset]
+    found = getattr(verdicts, f"table{number}")(everything)
     columns = ["nodef", "jpeg10", "jpeg23", *GRIDS.get(dataset, {}), "ens", "ours"]
     title = f"Table {number}: accuracy on {SETS[dataset]} under {attack_name(attack)}"
     _grid(own, found, columns, title, f"table{number}")

@@ -27,6 +27,7 @@ from torch import nn
 
 from washout import attacks, data
 from washout.attacks import Attacked
+from washout.defenses import Defended, Proxy
 from washout.detectors import threshold_at_fpr
 from washout.inference import logits, predict
 from washout.metrics import wilson
@@ -153,25 +154,12 @@ print("PGD through the defense, eps 0.3, fools it on:", rate(naive.success))
 # Do not publish that number. Rounding is flat, so its gradient is zero everywhere, and PGD walked nowhere: the
 # defended classifier errs about as often with no attack at all. An attacker who sees this uses a stand-in for the backward pass, here
 # the identity: the forward pass is unchanged, and the gradient flows as if the defense were not there (backward
-# pass differentiable approximation, {cite}`athalye2018`).
-
+# pass differentiable approximation, {cite}`athalye2018`). `Proxy` does that for any defense, and takes a better
+# stand-in than the identity as its second argument; `Defended` puts it in front of a classifier.
 
 # %%
-class StraightThrough(BlackOrWhite):
-    """The same images; the gradient passes as if nothing had been done."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return images + (super().forward(images) - images).detach()
-
-
-adaptive = attacks.run(
-    "pgd",
-    nn.Sequential(StraightThrough(), model),
-    test.images,
-    test.labels,
-    dataset="digits",
-    eps=0.3,
-)
+known = Defended(model, Proxy(BlackOrWhite()))
+adaptive = attacks.run("pgd", known, test.images, test.labels, dataset="digits", eps=0.3)
 # Scored on the real defense, not on the stand-in.
 fooled = predict(defended, adaptive.images) != test.labels
 print("PGD with a stand-in gradient, eps 0.3, fools it on:", rate(fooled))

@@ -20,7 +20,11 @@ LARGE = {
     "vae64s32": 55, "vae64s64": 65, "ens": 45,
 }  # fmt: skip
 # Columns of the controls alone.
-WIDE = {**{f"{name}-raw": 10 for name in GRIDS["nips2017"]}, "vae64s32-mean": 66}
+WIDE = {
+    **{f"{name}-raw": 10 for name in GRIDS["nips2017"]},
+    "vae32s32-mean": 66,
+    "vae32s16": 67,
+}
 
 
 def spec(dataset: str, attack: str = "", seed: int = 0, net: str = "", **more) -> dict:

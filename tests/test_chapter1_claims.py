@@ -109,7 +109,7 @@ def test_photographs_that_do_the_opposite():
     assert judged(controls=wide())["smoothing"] == "holds"
     same = {**SMALL, "vae64s32": 60}
     assert judged(photographs(same))["stride"] == "undecided"
-    untouched = dict.fromkeys(("vae64s64", "vae64s32", "vae64s32-mean"), 60)
+    untouched = dict.fromkeys(("vae32s32", "vae32s16", "vae32s32-mean"), 60)
     kept = curve("nips2017", "none", [0.0], {**SMALL, **WIDE, **untouched})
     assert judged(controls=kept)["test-knobs"] == "undecided"
 

@@ -18,6 +18,7 @@ from washout.chapters.chapter1.measure import (
     batches,
     betas,
     depends,
+    depends_wide,
     flags,
     pool_of,
     relative,
@@ -148,7 +149,7 @@ def depends_small(spec: Spec, study: Study) -> dict[str, Any]:
     """As every row, and the settings of the small tables."""
     own = {k: v for k, v in spec.items() if k != "attack"}
     return {
-        **depends({**own, "attack": "pgd"}, study),
+        **depends_wide({**own, "attack": "pgd"}, study),
         "small": settings(study.profile, spec["dataset"], small=True),
     }
 

@@ -281,7 +281,7 @@ def knobs(claim: Claim, clean: Found) -> Judgment:
     """Shown by one set of weights at two strides, with its noise and without."""
     if not isinstance(clean, Row):
         return Judgment("not computed", claim)
-    kinds = {"vae64s64": "stride 64", "vae64s32": "stride 32", "vae64s32-mean": "without noise"}
+    kinds = {"vae32s32": "stride 32", "vae32s16": "stride 16", "vae32s32-mean": "without noise"}
     right = {words: bits(clean, column) for column, words in kinds.items()}
     differ = len({found.tobytes() for found in right.values()}) > 1
     said = ", ".join(f"{words} {int(found.sum()):,}" for words, found in right.items())

@@ -15,6 +15,7 @@ from washout.chapters.chapter1 import networks
 from washout.chapters.chapter1.columns import Columns
 from washout.chapters.chapter1.settings import (
     AUTO,
+    FAVORITE,
     FEWER,
     FILTER,
     GRIDS,
@@ -297,6 +298,11 @@ def depends(spec: Spec, study: Study) -> dict[str, Any]:
     }
 
 
+def depends_wide(spec: Spec, study: Study) -> dict[str, Any]:
+    """As every row, and the VAE that stands for its kind."""
+    return {**depends(spec, study), "favorite": FAVORITE.get(spec["dataset"])}
+
+
 def flags(spec: Spec) -> list[str]:
     """What the command line needs besides the table, for a row that the plain plan lacks."""
     words = ["--dataset", spec["dataset"]] if spec["dataset"] not in AUTO else []
@@ -311,4 +317,4 @@ BASELINE = Table("baseline", baseline, depends_on_classifier, flags=flags)
 BETA = Table("beta", beta_row, depends_on_vae, flags=flags)
 STRENGTH = Table("strength", strength_row, depends_on_classifier, flags=flags)
 CURVE = Table("curve", curve, depends, flags=flags)
-CONTROL = Table("control", control, depends, flags=flags)
+CONTROL = Table("control", control, depends_wide, flags=flags)

@@ -27,9 +27,9 @@ WIDE = {
     "gauss": "vae64s64", "vae64s64-raw": "vae64s64", "vae64s64-box": "vae64s64",
     "vae16s16-raw": "vae16s16", "vae16s16-box": "vae16s16",
     "vae16s8-mean": "vae16s8", "vae16s8-clip1": "vae16s8",
-    "vae64s32-mean": "vae64s32", "vae64s32-clip1": "vae64s32",
+    "vae32s32-mean": "vae32s32", "vae32s32-clip1": "vae32s32",
     "vae16s8": "vae16s16", "vae32s16": "vae32s32", "vae64s16": "vae64s64",
-    "noise": "vae64s32", "plain": "vae32s32", "unseen": "seen", "eight-bit": "nodef",
+    "noise": "vae32s32", "plain": "vae32s32", "unseen": "seen", "eight-bit": "nodef",
 }  # fmt: skip
 
 
@@ -278,7 +278,7 @@ def show_hypotheses(curves: Rows, controls: Rows, knowing: Rows) -> None:
             beside("H-L2", curves, where, "plain", "ours")
             beside("H-L2", curves, where, "gauss", "ours")
         else:
-            beside("H-L1", controls, where, "vae64s32-mean", "vae64s32")
+            beside("H-L1", controls, where, "vae32s32-mean", "vae32s32")
             beside("H-L2", curves, where, "gauss", "vae64s64")
             beside("H-L2", controls, where, "plain", "vae32s32")
     for row in stored(knowing, defense="vae", knows="defense"):

@@ -101,7 +101,7 @@ STRIDES: dict[str, dict[str, tuple[int, int]]] = {
     "photos": {"vae8s4": (8, 4)},
 }
 # The VAE that stands for its kind in what is shown for one alone.
-FAVORITE = {"nips2017": "vae64s32", "photos": "vae16s8"}
+FAVORITE = {"nips2017": "vae32s32", "photos": "vae16s8"}
 
 # Where the attacker who knows is tried, and where the examples are shown.
 KNOWING_EPS = {
@@ -195,7 +195,7 @@ PROFILES = {
         betas={"mnist": (1.0, 0.1, 0.01), "cifar10": (0.01, 0.001), "nips2017": (0.01, 0.001)},
         n_wide=100,
         wide=2,
-        rows=6,
+        rows=5,
         smaller=True,
     ),
     "paper": Profile(

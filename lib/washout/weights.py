@@ -56,7 +56,8 @@ def write(folder: Path, model: nn.Module) -> tuple[Path, str]:
     }
     content = save(state)
     name = _hash(content)
-    home = folder if len(content) <= SMALL else folder / "large"
+    small = len(content) <= SMALL or folder.name == "large"
+    home = folder if small else folder / "large"
     write_whole(home / f"{name}.safetensors", content)
     return home, name
 

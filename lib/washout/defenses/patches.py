@@ -1,7 +1,7 @@
 """A function of small patches applied to images of any size.
 
 Source: Luo and Pfister, "Adversarial Defense of Image Classification Using a Variational
-Auto-Encoder" (2018), section 3.3 and Figure 4.
+Auto-Encoder" (2018), section 6 and Figure 4.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def average(*defended: Tensor) -> Tensor:
 
     Source:
         Luo and Pfister, "Adversarial Defense of Image Classification Using a Variational
-        Auto-Encoder" (2018), section 4.3, "ensemble".
+        Auto-Encoder" (2018), section 6, the ensemble.
     """
     if not defended:
         raise ValueError("defended: got no images; allowed are one or more tensors (B, C, H, W)")

@@ -1,7 +1,7 @@
 """Smoothing, by itself or after patches have been put together.
 
 Source: Luo and Pfister, "Adversarial Defense of Image Classification Using a Variational
-Auto-Encoder" (2018), section 4.3: "a 5 x 5 smoothing filter", whose weights it does not give.
+Auto-Encoder" (2018), section 6: "a 5 x 5 smoothing filter", whose weights it does not give.
 """
 
 from __future__ import annotations

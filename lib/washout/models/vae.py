@@ -153,9 +153,10 @@ class VAE(nn.Module):
             distortion = (images - output).square().sum() / 2
         else:
             # Rounding of half-precision arithmetic may reach 0 and 1, where the logarithm ends.
-            distortion = F.binary_cross_entropy(
-                output.clamp(1e-6, 1 - 1e-6), images, reduction="sum"
-            )
+            with torch.autocast(images.device.type, enabled=False):  # not allowed in half precision
+                distortion = F.binary_cross_entropy(
+                    output.clamp(1e-6, 1 - 1e-6), images.float(), reduction="sum"
+                )
         if self.plain:
             return distortion / len(images)
         return (distortion + self.beta * divergence(mean, log_std).sum()) / len(images)

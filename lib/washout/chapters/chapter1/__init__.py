@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from washout import attacks
 from washout.chapters.chapter1.beyond import EXAMPLES, KNOWING, KNOWS
 from washout.chapters.chapter1.measure import (
     BASELINE,
@@ -17,6 +15,7 @@ from washout.chapters.chapter1.measure import (
     STRENGTH,
     beta_specs,
     chosen_beta,
+    has_epsilon,
     strength_spec,
 )
 from washout.chapters.chapter1.networks import PUBLISHED, bundled_vae
@@ -25,6 +24,7 @@ from washout.chapters.chapter1.settings import (
     BUNDLED,
     DATASETS,
     EPS,
+    GRIDS,
     KNOWING_EPS,
     L2,
     LARGEST,
@@ -70,9 +70,7 @@ def sizes(dataset: str, attack: str, rows: int) -> list[Spec]:
     """
     if attack == "ifgsm" and dataset in L2:
         return some([{"l2": size} for size in L2[dataset]], rows)
-    name = VARIANTS.get(attack, (attack,))[0]
-    found = attacks.get(name)
-    if "eps" in inspect.signature(found.function).parameters:
+    if has_epsilon(attack):
         every = [{"eps": eps} for eps in EPS[dataset]]
         return some(every, rows) if dataset in PATCHWISE else every
     return [{}]
@@ -143,8 +141,13 @@ def knowing(base: Spec) -> list[Spec]:
         for defense, knows in pairs
     ]
     checked = [("jpeg23", "identity"), ("vae", "defense")]
-    rows += [{**base, "defense": d, "knows": k, "eps": LARGEST} for d, k in checked]
+    rows += [
+        {**base, "defense": d, "knows": k, "eps": LARGEST}
+        for d, k in [("nodef", "classifier"), *checked]
+    ]
     rows += [{**base, "defense": d, "knows": k, "eps": every[0], "longer": 2} for d, k in checked]
+    # More draws of the noise in each step: does the accuracy still fall?
+    rows.append({**base, "defense": "vae", "knows": "defense", "eps": every[0], "draws": 4})
     return rows
 
 
@@ -225,6 +228,7 @@ __all__ = [
     "CURVE",
     "DATASETS",
     "EXAMPLES",
+    "GRIDS",
     "KNOWING",
     "MAIN",
     "PAPER",

@@ -20,6 +20,7 @@ from washout.chapters.chapter1.measure import (
     depends,
     depends_wide,
     flags,
+    has_epsilon,
     pool_of,
     relative,
 )
@@ -47,7 +48,7 @@ from washout.store import Spec
 from washout.study import Study, Table
 
 # What the attacker computes gradients through. For the codec, which has none, there are two
-# stand-ins; the better one for the attacker counts.
+# stand-ins.
 KNOWS = {
     "nodef": ("classifier",),
     "jpeg23": ("classifier", "identity", "soft codec"),
@@ -72,7 +73,7 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
     if spec["knows"] != "classifier":
         target = Defended(model, _seen(spec, defend))
         if spec["defense"] == "vae":
-            target = Expectation(target, profile.samples[name])
+            target = Expectation(target, profile.samples[name] * spec.get("draws", 1))
     steps = profile.steps[name] * spec.get("longer", 1)
     with seeded(1000 * spec["seed"] + 7, study):  # the noise that the attacker guesses
         hit = attacks.run(
@@ -97,6 +98,7 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
         "correct_in_all": int(right.all(0).sum()),
         "mean_correct": right.double().mean().item() * n,
         "draws": fresh,
+        "samples": profile.samples[name] * spec.get("draws", 1) if spec["defense"] == "vae" else 1,
         "steps": steps,
         "l2": relative(images, hit),
         "right": right[0].int().tolist(),
@@ -150,6 +152,7 @@ def depends_small(spec: Spec, study: Study) -> dict[str, Any]:
     own = {k: v for k, v in spec.items() if k != "attack"}
     return {
         **depends_wide({**own, "attack": "pgd"}, study),
+        "fresh": [FRESH, SOME],
         "small": settings(study.profile, spec["dataset"], small=True),
     }
 
@@ -177,7 +180,7 @@ def examples(spec: Spec, study: Study) -> dict[str, Any]:
     images, labels = pool_of(spec, study, "test")
     credit = ""
     model, hash_ = networks.classifier(spec, study)
-    eps = EXAMPLE_EPS[spec["dataset"]]
+    eps = EXAMPLE_EPS[spec["dataset"]] if has_epsilon(spec["attack"]) else None
     if spec["which"] == "panda":
         images, labels, credit, index = networks.panda(study)
         hit = attacked(spec, study, images, labels, eps, "panda")
@@ -221,4 +224,11 @@ def examples(spec: Spec, study: Study) -> dict[str, Any]:
 
 
 KNOWING = Table("knowing", knowing, depends_small, flags=flags)
-EXAMPLES = Table("examples", examples, depends, flags=flags)
+
+
+def depends_shown(spec: Spec, study: Study) -> dict[str, Any]:
+    name = spec["dataset"]
+    return {**depends(spec, study), "shown": [EXAMPLE_EPS[name], shown(name), networks.PANDA]}
+
+
+EXAMPLES = Table("examples", examples, depends_shown, flags=flags)

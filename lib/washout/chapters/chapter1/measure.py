@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from washout import attacks
 from washout.attacks.fgsm import signs
 from washout.chapters.chapter1 import networks
-from washout.chapters.chapter1.columns import Columns
+from washout.chapters.chapter1.columns import DRAWS, Columns
 from washout.chapters.chapter1.settings import (
     AUTO,
     FAVORITE,
@@ -107,6 +108,7 @@ def depends_on_vae(spec: Spec, study: Study) -> dict[str, Any]:
         "vae": recipe.key(),
         "vae weights": networks.stored_hash(recipe, study),
         "grids": GRIDS.get(spec["dataset"]),
+        "filter": FILTER,
     }
 
 
@@ -142,7 +144,15 @@ def attacked(
         found = study.artifact(
             "signs",
             {**key, "weights": weights, "version": attacks.get("fgsm").version},
-            lambda: {"signs": signs(model, images, labels, device=study.device)},
+            lambda: {
+                "signs": signs(
+                    model,
+                    images,
+                    labels,
+                    device=study.device,
+                    batch_size=BATCH.get(spec["dataset"], 500),
+                )
+            },
         )["signs"]
         return (images + eps * found).clamp_(0, 1)
     overrides = dict(fixed)
@@ -155,6 +165,12 @@ def attacked(
         batch_size=BATCH.get(spec["dataset"]), **overrides,
         generator=torch.Generator().manual_seed(1000 * spec["seed"] + 1),
     ).images  # fmt: skip
+
+
+def has_epsilon(attack: str) -> bool:
+    """Whether an attack takes a budget; others search the smallest change."""
+    found = attacks.get(VARIANTS.get(attack, (attack,))[0])
+    return "eps" in found.settings()
 
 
 def strength_row(spec: Spec, study: Study) -> dict[str, Any]:
@@ -172,8 +188,18 @@ def epsilon(spec: Spec, study: Study) -> float | None:
     if "l2" not in spec:
         return spec.get("eps")
     row = study.row(STRENGTH, strength_spec(spec))
-    sizes, grid = np.log(row.values["l2"]), np.log(row.values["eps"])
+    few, _ = pool_of(spec, study, "selection")
+    images, _ = pool_of(spec, study, "test")
+    # The change is nearly as long for one image as for another, so images that are darker on
+    # average have larger relative distances; their lengths are known without any attack.
+    darker = _inverse_length(images) / _inverse_length(few[: row.values["n"]])
+    sizes, grid = np.log(np.array(row.values["l2"]) * darker), np.log(row.values["eps"])
     return float(np.exp(np.interp(np.log(spec["l2"]), sizes, grid)))
+
+
+def _inverse_length(images: Tensor) -> float:
+    """Mean of one over each image's Euclidean norm."""
+    return (1 / images.flatten(1).norm(dim=1)).double().mean().item()
 
 
 def strength_spec(spec: Spec) -> Spec:
@@ -278,21 +304,34 @@ def depends_on_classifier(spec: Spec, study: Study) -> dict[str, Any]:
     return found
 
 
+def depends_on_grid(spec: Spec, study: Study) -> dict[str, Any]:
+    return {**depends_on_classifier(spec, study), "grid": GRID}
+
+
 def depends(spec: Spec, study: Study) -> dict[str, Any]:
     """What every row with defenses depends on."""
     name = spec["dataset"]
+    make = partial(vae_recipe, name, profile=study.profile)
     recipes = [
-        vae_recipe(name, size, beta, study.profile, seed)
+        make(size, beta, seed=seed)
         for size in SHAPES[name]
         for beta in PROFILES[study.profile].betas[name]
         for seed in sorted({0, spec["seed"]})
     ]
+    middle = sorted(SHAPES[name])[len(SHAPES[name]) // 2]
+    recipes.append(make(middle, 0.0, seed=spec["seed"], plain=True))
+    if name == "nips2017":
+        recipes += [
+            make(middle, beta, seed=spec["seed"], fold=fold)
+            for beta in PROFILES[study.profile].betas[name]
+            for fold in ("even", "odd")
+        ]
     return {
         **depends_on_classifier(spec, study),
         "vaes": fingerprint(sorted(recipe.key() for recipe in recipes)),
         "vae weights": fingerprint([networks.stored_hash(recipe, study) for recipe in recipes]),
         "columns": fingerprint(
-            GRIDS.get(name), STRIDES.get(name), QUALITIES, FEWER, FILTER, KEPT[name]
+            GRIDS.get(name), STRIDES.get(name), QUALITIES, FEWER, FILTER, KEPT[name], DRAWS
         ),
         "strength": GRID if "l2" in spec else None,
     }
@@ -315,6 +354,6 @@ def flags(spec: Spec) -> list[str]:
 
 BASELINE = Table("baseline", baseline, depends_on_classifier, flags=flags)
 BETA = Table("beta", beta_row, depends_on_vae, flags=flags)
-STRENGTH = Table("strength", strength_row, depends_on_classifier, flags=flags)
+STRENGTH = Table("strength", strength_row, depends_on_grid, flags=flags)
 CURVE = Table("curve", curve, depends, flags=flags)
 CONTROL = Table("control", control, depends_wide, flags=flags)

@@ -47,9 +47,8 @@ def pool(spec: Spec, study: Study, part: str) -> Split:
     n = profile.n[name] if part == "test" else profile.n_selection[name]
     generator = torch.Generator().manual_seed(1000 * spec["seed"])
     if name == "nips2017":
-        order = torch.randperm(1000, generator=generator).tolist()
-        chosen = order[:n] if part == "test" else order[-n:]
-        return _photographs(str(study.data), tuple(chosen))[:]
+        chosen = rows_of(spec, study) if part == "test" else _order()[-n:]
+        return _photographs(str(study.data), tuple(chosen.tolist()))[:]
     found = _dataset(name, str(study.data))
     if part == "selection":
         return found.validation[:n]
@@ -58,9 +57,19 @@ def pool(spec: Spec, study: Study, part: str) -> Split:
 
 def rows_of(spec: Spec, study: Study) -> Tensor:
     """Each test image's row in NIPS 2017's list, (n,)."""
-    generator = torch.Generator().manual_seed(1000 * spec["seed"])
-    n = PROFILES[study.profile].n["nips2017"]
-    return torch.randperm(1000, generator=generator)[:n]
+    profile, order = PROFILES[study.profile], _order()
+    n, held = profile.n["nips2017"], profile.n_selection["nips2017"]
+    if n + held <= len(order):  # the selection is never drawn
+        order = order[:-held]
+    if spec["seed"]:
+        generator = torch.Generator().manual_seed(1000 * spec["seed"])
+        order = order[torch.randperm(len(order), generator=generator)]
+    return order[:n]
+
+
+def _order() -> Tensor:
+    """The rows of NIPS 2017 in the order that draws begin with; the selection is its end."""
+    return torch.randperm(1000, generator=torch.Generator().manual_seed(0))
 
 
 def whole(spec: Spec, study: Study) -> Split | Nips2017:
@@ -140,7 +149,7 @@ def patch_data(name: str, study: Study, size: int, fold: str) -> Dataset:
     found = _photographs(str(study.data), None) if name == "nips2017" else bundled_photographs()
     cut = patches(found, size, profile.patches[size], seed=0, fold=fold)
     held = max(len(cut) // 40, 1)
-    # Whole images are held out, not patches of images that are trained on.
+    # Patches come image after image, so those held out are of other images but for one.
     labels = torch.zeros(len(cut), dtype=torch.int64)
     return Dataset(
         source(name, size, study.profile, fold),

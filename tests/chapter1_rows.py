@@ -37,8 +37,10 @@ def row(about: dict, right: dict[str, list[int]], l2: float = 0.0) -> Row:
     """A row of ``washed``: column -> which images are right."""
     found = {name: np.array(some, dtype=bool) for name, some in right.items()}
     (n,) = {len(some) for some in found.values()}
+    sizes = (16, 32, 64) if about["dataset"] == "nips2017" else (28,)
     values = {
         "n": n,
+        "betas": {str(size): 0.01 for size in sizes},
         "l2": l2,
         "correct": {name: int(some.sum()) for name, some in found.items()},
         "right": {name: packed(torch.from_numpy(some)) for name, some in found.items()},

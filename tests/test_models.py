@@ -137,3 +137,14 @@ def test_bad_settings(arguments, message):
     usual = {"name": "lenet", "in_channels": 1, "size": 28, "classes": 10}
     with pytest.raises(ValueError, match=message):
         models.build(**(usual | arguments))
+
+
+def test_halving_and_doubling_are_pytorchs():
+    x = torch.randn(2, 3, 6, 8, requires_grad=True)
+    for layer, expected in (
+        (models.layers.Halve(), torch.nn.MaxPool2d(2)),
+        (models.layers.Double(), torch.nn.Upsample(scale_factor=2)),
+    ):
+        assert torch.equal(layer(x), expected(x))
+        one, two = (torch.autograd.grad(f(x).square().sum(), x)[0] for f in (layer, expected))
+        torch.testing.assert_close(one, two)

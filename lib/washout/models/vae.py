@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from washout.checks import check_choice, check_count, check_range
 from washout.data import Split, floats
-from washout.models.layers import Normalize
+from washout.models.layers import Double, Halve, Normalize
 
 LIKELIHOODS = ("gaussian", "bernoulli")
 
@@ -82,8 +82,8 @@ class VAE(nn.Module):
             mirrored: list[nn.Module] = [nn.ConvTranspose2d(b, a, 3, padding=1)]
             mirrored += [nn.Sigmoid() if index == 0 else nn.ReLU()]
             if index < pooled:
-                down.append(nn.MaxPool2d(2))
-                mirrored.insert(0, nn.Upsample(scale_factor=2))
+                down.append(Halve())
+                mirrored.insert(0, Double())
             up = mirrored + up
         self.encoder = nn.Sequential(*down, nn.Flatten())
         self.mean = nn.Linear(math.prod(inner), latent)

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from washout.chapters.chapter1.paired import Rows, of_paper, pairs
+from washout.chapters.chapter1.paired import Rows, of_paper, paired_interval, pairs
 from washout.chapters.chapter1.settings import AUTO
 from washout.papers import Claim
 from washout.report import Judgment, judge, judge_all
+from washout.report.verdicts import CLOSE
 from washout.store import Row
 from washout.study import Missing
 
@@ -29,18 +30,61 @@ def spoken_of(rows: Rows) -> list[str]:
     return [name for name in AUTO if of_paper(rows, name)]
 
 
-def over(claim: Claim, row: Found, columns: Sequence[tuple[str, str]]) -> Judgment:
-    """On one row, each (better, worse) pair of columns by the images that only one gets right."""
+def over(
+    claim: Claim, row: Found, columns: Sequence[tuple[str, str]], weaker: str = ""
+) -> Judgment:
+    """On one row, each (better, worse) pair of columns by the images that only one gets right.
+
+    Args:
+        weaker: why our VAE cannot speak for the paper's, where it cannot; see ``doubted``.
+    """
     if not isinstance(row, Row):
         return Judgment("not computed", claim)
     parts = []
     for better, worse in columns:
         won, lost = pairs(row, better, row, worse)
         part = judge(claim, won, lost)
+        if not {better, worse} <= WITHOUT:
+            part = doubted(part, weaker)
         said = f"{short(better)} over {short(worse)} {won:,} to {lost:,}"
         parts.append(replace(part, evidence=said + doubt(part)))
     said = ", ".join(part.evidence for part in parts)
     return replace(judge_all(claim, parts), evidence=f"{place(row)}: {said}")
+
+
+WITHOUT = {"nodef", "jpeg10", "jpeg23"}  # columns that no VAE has a part in
+
+
+def doubted(judgment: Judgment, weaker: str) -> Judgment:
+    """A claim cannot be contradicted by a weaker VAE than the one that it is about.
+
+    Args:
+        weaker: in what it is weaker; empty if it is not.
+    """
+    if judgment.word != "contradicted" or not weaker:
+        return judgment
+    return replace(judgment, word="undecided", evidence=f"{judgment.evidence}; {weaker}")
+
+
+def gains(
+    claim: Claim, row: Found, better: str, worse: str, printed: float, weaker: str = ""
+) -> Judgment:
+    """On one row, whether a column gains as much over another as the paper prints, or more.
+
+    Holds if the 95 % interval of the paired difference lies above the printed gain less 5 points,
+    is contradicted if it lies below, and is undecided if it does not tell.
+    """
+    if not isinstance(row, Row):
+        return Judgment("not computed", claim)
+    won, lost = pairs(row, better, row, worse)
+    n = row.values["n"]
+    low, high = paired_interval(won, lost, n)
+    least = printed - CLOSE
+    word = "holds" if low > least else "contradicted" if high < least else "undecided"
+    points = f"{100 * (won - lost) / n:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    said = f"{place(row)}: {short(better)} gains {points} points over {short(worse)}"
+    part = doubted(Judgment(word, claim, said.replace("-", "−")), weaker)
+    return replace(part, evidence=part.evidence + doubt(part))
 
 
 def oftener(claim: Claim, where: str, pairs_: Sequence[tuple[np.ndarray, np.ndarray]]) -> Judgment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
@@ -159,6 +160,56 @@ def show_betas(rows: Rows) -> None:
     present(rows, lines, "Choice of β: clean images that no row below is about.", "betas")
 
 
+def short_of(betas: Rows) -> str:
+    """Where no beta keeps what the paper's does, in a sentence for each dataset."""
+    found = {
+        name: said for name in SETS if (said := verdicts.shortfall(betas, name) if betas else "")
+    }
+    if not found:
+        return ""
+    lines = [f"- {SETS[name]}: {said}." for name, said in found.items()]
+    return "\n".join(
+        [
+            "**Read on with care.** On these datasets no β in the list keeps as much as the "
+            "paper's VAE does; ours were not trained for long enough, or are too small. Numbers of "
+            "such a VAE count as *not comparable*, and it cannot contradict a claim about the paper's.",
+            "",
+            *lines,
+        ]
+    )
+
+
+def show_matched(rows: Rows, dataset: str, attack: str, columns: Sequence[str]) -> None:
+    """Our curves at the paper's relative L2, on straight lines between our rows."""
+    own = sorted(
+        [
+            *stored(rows, dataset=dataset, attack="none"),
+            *stored(rows, dataset=dataset, attack=attack),
+        ],
+        key=lambda row: row.values["l2"],
+    )
+    lines = []
+    if len(own) > 1 and not any(isinstance(r, Missing) for r in rows):
+        x = [row.values["l2"] for row in own]
+        for size, _ in printed(dataset, attack, columns[0]):
+            line: dict[str, Any] = {"relative L2": f"{size:g}"}
+            for column in columns:
+                y = [row.values["correct"][column] / row.values["n"] for row in own]
+                paper = dict(printed(dataset, attack, column)).get(size)
+                line[f"{name(column)}, paper"] = f"{paper:.3f}"
+                line[f"{name(column)}, ours"] = (
+                    f"{np.interp(size, x, y):.3f}" if size <= x[-1] else "beyond our rows"
+                )
+            lines.append(line)
+    kept = [
+        r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] in ("none", attack)
+    ]
+    title = (
+        f"{SETS[dataset]} under {attack_name(attack)}: our curve read at the paper's relative L2."
+    )
+    present(kept, lines, title, f"matched-{dataset}-{attack}")
+
+
 def _grid(
     rows: Rows, found: Sequence[Verdict], columns: Sequence[str], caption: str, csv: str
 ) -> None:
@@ -196,11 +247,10 @@ def matrix(rows: Rows, columns: Sequence[str]) -> list[dict[str, str]]:
     ]
 
 
-def show_table(rows: Rows, dataset: str, attack: str, number: int) -> None:
+def show_table(rows: Rows, betas: Rows, dataset: str, attack: str, number: int) -> None:
     """Tables 4 to 7."""
     own = [r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] == attack]
-    everything = [r for r in rows if r.spec["dataset"] == dataset]
-    found = getattr(verdicts, f"table{number}")(everything)
+    found = getattr(verdicts, f"table{number}")(own, betas)
     columns = ["nodef", "jpeg10", "jpeg23", *GRIDS.get(dataset, {}), "ens", "ours"]
     title = f"Table {number}: accuracy on {SETS[dataset]} under {attack_name(attack)}"
     _grid(own, found, columns, title, f"table{number}")

@@ -172,7 +172,8 @@ def short_of(betas: Rows) -> str:
         [
             "**Read on with care.** On these datasets no β in the list keeps as much as the "
             "paper's VAE does; ours were not trained for long enough, or are too small. Numbers of "
-            "such a VAE count as *not comparable*, and it cannot contradict a claim about the paper's.",
+            "such a VAE count as *not comparable*, and it cannot contradict a claim about the "
+            "paper's.",
             "",
             *lines,
         ]

@@ -162,9 +162,8 @@ shown = ch.rows(p, ch.EXAMPLES)
 pictures.example(shown, study, dataset=p.datasets[0], attack=p.attacks[0])
 
 # %% mystnb={"image": {"alt": "A CIFAR-10 image, its FGSM attack, and what JPEG, the VAE and a Gaussian filter make of it, with the classifier's word under each."}, "figure": {"name": "fig-cifar", "caption": "CIFAR-10: one image, attacked and washed."}}
-pictures.example(
-    shown, study, dataset=p.datasets[1] if len(p.datasets) > 1 else "", attack=p.attacks[0]
-)
+second = p.datasets[1] if len(p.datasets) > 1 else ""
+pictures.example(shown, study, dataset=second, attack=p.attacks[0])
 
 # %% mystnb={"image": {"alt": "The panda of NIPS 2017, attacked by FGSM, and what JPEG, the patch VAEs and their ensemble make of it, each with an enlarged detail and the classifier's word."}, "figure": {"name": "fig-panda", "caption": "The paper's Figure 1 with the panda of NIPS 2017, whatever becomes of it."}}
 pictures.example(shown, study, "panda")
@@ -172,12 +171,16 @@ pictures.example(shown, study, "panda")
 # %% mystnb={"image": {"alt": "A photograph of NIPS 2017, attacked by FGSM, and what JPEG, the patch VAEs and their ensemble make of it, each with an enlarged detail and the classifier's word."}, "figure": {"name": "fig-nips", "caption": "NIPS 2017: the first image in the draw that the attack turns."}}
 pictures.example(shown, study, dataset="nips2017", attack=p.attacks[0])
 
+# %%
+pictures.credits(shown, p.attacks[0])
+
 # %% [markdown]
 # ## MNIST: Table 4 and Figure 2
 #
 # The epsilons are those behind the paper's rows ([methods](methods.md)); relative L2 is measured on our
-# attacked images. On MNIST ours is larger at the same ε than the paper's: its classifier seems to
-# have no gradient at more pixels than ours. So a third table reads our curve at the paper's L2.
+# attacked images. On MNIST ours is larger at the same ε than the paper's (perhaps its classifier has
+# no gradient at more pixels than ours), so a third table reads our curve at the paper's L2. The
+# column to look at first is *no defense*: how fragile the classifier is that the defense protects.
 
 # %%
 curves = ch.rows(p, ch.CURVE)

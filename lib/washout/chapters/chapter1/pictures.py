@@ -160,12 +160,6 @@ def example(rows: Rows, study: Study, which: str = "first", **spec: str) -> Figu
     original, attacked, *rest = study.images(v["images"])
     large = original.shape[0] > 100
     titles = [short(column) if column in SHORT else name(column) for column in v["columns"][2:]]
-    display(
-        Markdown(
-            f"*{SETS[row.spec['dataset']]}, {attack_name(row.spec['attack'])}, ε {v['eps']:g}, "
-            f"relative L2 {v['l2']:.3f}. Image: {v['credit']}.*"
-        )
-    )
     return figures.washed(
         original,
         attacked,
@@ -174,3 +168,18 @@ def example(rows: Rows, study: Study, which: str = "first", **spec: str) -> Figu
         v["said"],
         zoom=(110, 120, 60) if large else None,
     )
+
+
+def credits(rows: Rows, attack: str) -> None:
+    """How strong the attack on each example is, and whose image it is."""
+    lines = []
+    for row in stored(rows, attack=attack):
+        v = row.values
+        strength = "" if v["eps"] is None else f"ε {v['eps']:g}, "
+        panda = ", panda" if row.spec["which"] == "panda" else ""
+        lines.append(
+            f"- {SETS[row.spec['dataset']]}{panda}: {attack_name(attack)}, {strength}relative L2 "
+            f"{v['l2']:.3f}. Image: {v['credit']}."
+        )
+    if lines:
+        display(Markdown("\n".join(lines)))

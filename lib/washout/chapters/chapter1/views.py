@@ -190,7 +190,7 @@ def show_matched(rows: Rows, dataset: str, attack: str, columns: Sequence[str]) 
         key=lambda row: row.values["l2"],
     )
     lines = []
-    if len(own) > 1 and not any(isinstance(r, Missing) for r in rows):
+    if len(own) > 1:
         x = [row.values["l2"] for row in own]
         for size, _ in printed(dataset, attack, columns[0]):
             line: dict[str, Any] = {"relative L2": f"{size:g}"}

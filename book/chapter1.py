@@ -255,7 +255,7 @@ knowing = ch.rows(p, ch.KNOWING)
 judgments = verdicts.claims(curves, controls, knowing, betas)
 report.show(
     report.claims(judgments),
-    caption="The paper's claims. *13 to 5* are images that only the first or only the second side gets right.",
+    caption="The paper's claims. 13 to 5: images that only the first or only the second side gets right.",
     name="chapter1-claims",
     rows=[*curves, *controls, *knowing],
 )

@@ -31,6 +31,7 @@ def results(arguments: argparse.Namespace) -> int:
     start = time.time()
     deadline = start + seconds(arguments.limit) if arguments.limit else float("inf")
     left = 0
+    known: list[str] = []
     for chapter in map(chapters.get, names):
         study = Study(
             chapter.__name__.rsplit(".", 1)[-1],
@@ -44,11 +45,9 @@ def results(arguments: argparse.Namespace) -> int:
         )
         seeds = None if arguments.seed is None else (arguments.seed,)
         plan = chapter.plan(study, arguments.dataset, arguments.attack, seeds)
+        known += [table.name for table, _ in plan]
         if arguments.table:
             plan = [entry for entry in plan if entry[0].name == arguments.table]
-            if not plan:
-                known = ", ".join(dict.fromkeys(table.name for table, _ in chapter.plan(study)))
-                raise ValueError(f"table: got {arguments.table!r}; allowed are {known}")
         for table, specs in plan:
             before = time.time()
             rows = study.table(table, specs)
@@ -59,6 +58,10 @@ def results(arguments: argparse.Namespace) -> int:
                 f"at profile {study.profile}, {time.time() - before:.0f} s",
                 flush=True,
             )
+    if arguments.table and arguments.table not in known:
+        raise ValueError(
+            f"table: got {arguments.table!r}; allowed are {', '.join(dict.fromkeys(known))}"
+        )
     print(f"{left} rows left" + (" (time limit)" if left else ""))
     return 0
 

@@ -146,6 +146,8 @@ def knowing(base: Spec) -> list[Spec]:
         for d, k in [("nodef", "classifier"), *checked]
     ]
     rows += [{**base, "defense": d, "knows": k, "eps": every[0], "longer": 2} for d, k in checked]
+    codec = [("identity", eps) for eps in every[1:]] + [("soft codec", eps) for eps in every]
+    rows += [{**base, "defense": "jpeg23", "knows": k, "eps": eps, "longer": 2} for k, eps in codec]
     # More draws of the noise in each step: does the accuracy still fall?
     rows.append({**base, "defense": "vae", "knows": "defense", "eps": every[0], "draws": 4})
     return rows

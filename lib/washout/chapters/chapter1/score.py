@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from washout import papers
 from washout.chapters import chapter1 as ch
 from washout.chapters.chapter1 import verdicts
-from washout.report import Judgment, Verdict
+from washout.report import Judgment, Verdict, verdict
 from washout.store import Row
 from washout.study import Missing, Study
 
@@ -24,9 +25,10 @@ def score(study: Study) -> tuple[list[Verdict | Judgment], list[Row | Missing]]:
     """Verdicts on the paper's numbers and claims, and the rows that they come from."""
     p = replace(ch.check_parameters(ch, profile=study.profile), study=study)
     tables = [ch.rows(p, t) for t in (ch.BASELINE, ch.CURVE, ch.CONTROL, ch.KNOWING, ch.BETA)]
-    found = [
-        v
-        for v in verdicts.all_verdicts(*tables)
-        if not (isinstance(v, Verdict) and v.number.id in CALIBRATED)
-    ]
+    found = verdicts.all_verdicts(*tables)
+    spoken_of = {v.number.id for v in found if isinstance(v, Verdict)}
+    # Rows that the profile leaves out are numbers that are not computed.
+    rest = [n for id_, n in papers.load(ch.PAPER).numbers.items() if id_ not in spoken_of]
+    found = [*found, *(verdict(number, None, None) for number in rest)]
+    found = [v for v in found if not (isinstance(v, Verdict) and v.number.id in CALIBRATED)]
     return found, [row for table in tables[:-1] for row in table]

@@ -82,8 +82,9 @@ def gains(
     least = printed - CLOSE
     word = "holds" if low > least else "contradicted" if high < least else "undecided"
     points = f"{100 * (won - lost) / n:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    points = points.replace("-", "−")
     said = f"{place(row)}: {short(better)} gains {points} points over {short(worse)}"
-    part = doubted(Judgment(word, claim, said.replace("-", "−")), weaker)
+    part = doubted(Judgment(word, claim, said), weaker)
     return replace(part, evidence=part.evidence + doubt(part))
 
 

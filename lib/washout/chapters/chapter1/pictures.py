@@ -32,7 +32,6 @@ SHORT = {
     "ens": "ensemble",
     "vae64s64": "VAE 64",
     "vae16s16": "VAE 16",
-    "vae16s8": "VAE 16",
 }
 
 
@@ -159,7 +158,7 @@ def example(rows: Rows, study: Study, which: str = "first", **spec: str) -> Figu
     v = row.values
     original, attacked, *rest = study.images(v["images"])
     large = original.shape[0] > 100
-    titles = [short(column) if column in SHORT else name(column) for column in v["columns"][2:]]
+    titles = [name(column) for column in v["columns"][2:]]
     return figures.washed(
         original,
         attacked,

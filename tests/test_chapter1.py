@@ -61,7 +61,8 @@ def test_beta_is_the_largest_that_keeps_enough():
 
 
 def test_rows_of_whole_images(study):
-    p = replace(ch.check_parameters(ch, profile="smoke", dataset="digits"), study=study)
+    found = ch.check_parameters(ch, profile="smoke", dataset="digits", attack="fgsm")
+    p = replace(found, study=study)
     rows = ch.rows(p, ch.CURVE)
     assert not any(isinstance(row, Missing) for row in rows)
     clean, weak, strong = rows[0], rows[1], rows[2]

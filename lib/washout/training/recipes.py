@@ -138,9 +138,10 @@ def trained(
                     _check_name(data, recipe)
                 checkpoint = work / f"{recipe.key()}.checkpoint"
                 _drop_if_finished(checkpoint, target, recipe.key())
-                found = _train(recipe, data, target, place, checkpoint, progress)
-                weights.write_record(found[0], recipe.key(), found[1])
+                home, record = _train(recipe, data, target, place, checkpoint, progress)
+                weights.write_record(home, recipe.key(), record)
                 checkpoint.unlink(missing_ok=True)
+                found = weights.find([home], recipe.key())
     assert found is not None
     home, record = found
     model = models.build(recipe.model, **record["shape"], **dict(recipe.model_args))

@@ -11,7 +11,7 @@ READY  := $(VENV)/.ready
 .PHONY: book test results status lint lock notebooks clean
 
 book: $(READY)
-	rm -rf _build/html
+	rm -rf _build/html _build/.doctrees  # pages draw from rows, which Sphinx does not look at
 	$(BIN)/jupyter-book build book/
 	$(BIN)/python book/check_site.py
 

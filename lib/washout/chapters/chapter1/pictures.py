@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from IPython.display import Markdown, display
@@ -178,7 +179,12 @@ def credits(rows: Rows, attack: str) -> None:
         panda = ", panda" if row.spec["which"] == "panda" else ""
         lines.append(
             f"- {SETS[row.spec['dataset']]}{panda}: {attack_name(attack)}, {strength}relative L2 "
-            f"{v['l2']:.3f}. Image: {v['credit']}."
+            f"{v['l2']:.3f}. Image: {_linked(v['credit'])}."
         )
     if lines:
         display(Markdown("\n".join(lines)))
+
+
+def _linked(credit: str) -> str:
+    """An address as a link with a short name: a long one would not fit a phone."""
+    return re.sub(r"(https?://\S+)", r"[its page](\1)", credit)

@@ -145,6 +145,8 @@ def test_halving_and_doubling_are_pytorchs():
         (models.layers.Halve(), torch.nn.MaxPool2d(2)),
         (models.layers.Double(), torch.nn.Upsample(scale_factor=2)),
     ):
-        assert torch.equal(layer(x), expected(x))
-        one, two = (torch.autograd.grad(f(x).square().sum(), x)[0] for f in (layer, expected))
-        torch.testing.assert_close(one, two)
+        for mode in (True, False):
+            layer.train(mode)
+            assert torch.equal(layer(x), expected(x))
+            one, two = (torch.autograd.grad(f(x).square().sum(), x)[0] for f in (layer, expected))
+            torch.testing.assert_close(one, two)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEVELS = 256  # values of the random byte that decides on one unit
@@ -37,20 +38,24 @@ class Normalize(nn.Module):
 
 
 class Halve(nn.Module):
-    """Maximum of each 2 x 2 square, as ``MaxPool2d(2)``, and on a CPU eight times as fast."""
+    """Maximum of each 2 x 2 square: ``MaxPool2d(2)``, in evaluation faster on a CPU (8 times)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, 2 H, 2 W) -> (B, C, H, W)."""
+        if self.training:  # there PyTorch's, whose gradient is the faster one
+            return F.max_pool2d(x, 2)
         top = torch.maximum(x[..., ::2, ::2], x[..., ::2, 1::2])
         bottom = torch.maximum(x[..., 1::2, ::2], x[..., 1::2, 1::2])
         return torch.maximum(top, bottom)
 
 
 class Double(nn.Module):
-    """Each pixel four times, as nearest-neighbor upsampling, and on a CPU three times as fast."""
+    """Each pixel four times: nearest upsampling, in evaluation three times as fast on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, 2 H, 2 W)."""
+        if self.training:
+            return F.interpolate(x, scale_factor=2)
         return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 

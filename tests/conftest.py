@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from washout import data
@@ -43,3 +44,12 @@ def mnist_folder() -> Path:
     if not (folder / "MNIST" / "raw").is_dir():
         pytest.skip(f"MNIST is not in {folder}; set WASHOUT_DATA to the folder that has it")
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread meanwhile: memory and bits then do not depend on the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -15,12 +15,7 @@ from washout.defenses import jpeg, jpeg_soft, soft_jpeg
 QUALITIES = range(1, 101)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def pillow(image, quality):

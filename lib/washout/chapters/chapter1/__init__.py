@@ -172,32 +172,25 @@ def merged(entries: list[tuple[Table, list[Spec]]]) -> list[tuple[Table, list[Sp
     return [entry for entry in tables.values() if entry[1]]
 
 
-def rows(parameters: Parameters, table: Table, dataset: str = "") -> list[Row | Missing]:
+def rows(parameters: Parameters, table: Table) -> list[Row | Missing]:
     """A table's rows for a notebook's parameters: stored ones, and missing ones computed.
 
     A run for one attack shows what is stored of the tables that are about all of them, and
     computes none of those.
-
-    Args:
-        dataset: this one's rows only.
     """
     study, one = parameters.study, parameters.attacks != MAIN
     attack = parameters.attacks[0] if one else "all"
-    specs = _specs(parameters, table, attack, study, dataset)
+    specs = _specs(parameters, table, attack, study)
     if not specs:
         study = replace(study, compute=False, rows_since=0.0)
-        specs = _specs(parameters, table, "all", study, dataset)
+        specs = _specs(parameters, table, "all", study)
     return study.table(table, specs)
 
 
-def _specs(
-    parameters: Parameters, table: Table, attack: str, study: Study, dataset: str
-) -> list[Spec]:
-    names = [dataset] if dataset else parameters.datasets
+def _specs(parameters: Parameters, table: Table, attack: str, study: Study) -> list[Spec]:
     return [
         spec
-        for name in names
-        if name in parameters.datasets
+        for name in parameters.datasets
         for found, some_ in plan(study, name, attack, (parameters.seed,))
         if found == table
         for spec in some_

@@ -25,6 +25,7 @@ from washout.training import Recipe, Trained, trained
 
 # Not trained here: names of networks with published weights, the better one first.
 PUBLISHED = ("inception_v3", "mobilenet_v2")
+PANDA = "000b7d55b6184b08"  # the image's id in NIPS 2017
 
 
 @lru_cache(maxsize=2)
@@ -187,9 +188,6 @@ def stored_hash(recipe: Recipe, study: Study) -> str | None:
     """The weights that a recipe led to, if it is known."""
     found = weights.find(study.weight_folders, recipe.key(), study.weights_since)
     return found[1]["hash"] if found else None
-
-
-PANDA = "000b7d55b6184b08"
 
 
 def panda(study: Study) -> tuple[Tensor, Tensor, str, int]:

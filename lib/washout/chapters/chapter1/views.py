@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown, display
 
+from washout.chapters import shown
 from washout.chapters.chapter1 import verdicts
 from washout.chapters.chapter1.measure import chosen_beta
-from washout.chapters.chapter1.settings import EPS, GRIDS, KEPT, L2, PATCHWISE
+from washout.chapters.chapter1.settings import EPS, GRIDS, KEPT, L2
+from washout.chapters.shown import Rows, stored
 from washout.metrics import wilson
-from washout.report import Verdict, compare, not_computed, show, tidy
+from washout.report import Verdict, compare, tidy
 from washout.store import Row
-from washout.study import Missing
 
-Rows = Sequence[Row | Missing]
 NAMES = {
     "nodef": "no defense",
     "jpeg10": "JPEG 10",
@@ -82,15 +81,6 @@ def rate(k: float, n: int) -> str:
     return f"{k / n:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def stored(rows: Rows, **spec: Any) -> list[Row]:
-    """The rows that are there and whose specification has these values."""
-    return [
-        row
-        for row in rows
-        if isinstance(row, Row) and all(row.spec.get(k) == v for k, v in spec.items())
-    ]
-
-
 def of_size(row: Row) -> str:
     """How large the row's attack is."""
     if row.spec["attack"] == "none":
@@ -105,13 +95,8 @@ def present(
     csv: str,
     data: pd.DataFrame | None = None,
 ) -> None:
-    """The table, or what is missing of it and the command that computes it."""
-    if lines:
-        show(pd.DataFrame(lines), caption=caption, name=f"chapter1-{csv}", rows=rows, data=data)
-    for command in dict.fromkeys(row.command for row in rows if isinstance(row, Missing)):
-        not_computed(caption.split(":")[0].rstrip("."), command)
-    if not rows:
-        display(Markdown("*Not part of a run for this attack or dataset.*"))
+    """``shown.present`` with the chapter's name before the file's."""
+    shown.present(rows, lines, caption, f"chapter1-{csv}", data)
 
 
 # ---- the paper's -------------------------------------------------------------------------------
@@ -279,7 +264,3 @@ def printed(dataset: str, attack: str, column: str) -> list[tuple[float, float]]
         if id_ in known:
             found.append((float(label), known[id_].rate))
     return found
-
-
-def whole(dataset: str) -> bool:
-    return dataset not in PATCHWISE

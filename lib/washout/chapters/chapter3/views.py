@@ -9,14 +9,15 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from washout import papers
+from washout.chapters import shown
 from washout.chapters.chapter3 import verdicts
 from washout.chapters.chapter3.settings import MAIN
+from washout.chapters.shown import Rows
 from washout.metrics import wilson
-from washout.report import compare, not_computed, show, tidy
+from washout.report import compare, tidy
 from washout.store import Row
 from washout.study import Missing
 
-Rows = Sequence[Row | Missing]
 NAMES = {
     "fgsm": "FGSM",
     "bim": "BIM",
@@ -42,12 +43,7 @@ def rate(k: float, n: int) -> str:
 
 def stored(rows: Rows, net: str = "lenet", **spec: Any) -> list[Row]:
     """The rows that are there, of one network, whose specification has these values."""
-    wanted = {"net": net, **spec}
-    return [
-        row
-        for row in rows
-        if isinstance(row, Row) and all(row.spec.get(k) == v for k, v in wanted.items())
-    ]
+    return shown.stored(rows, net=net, **spec)
 
 
 def present(
@@ -57,13 +53,8 @@ def present(
     csv: str,
     data: pd.DataFrame | None = None,
 ) -> None:
-    """The table, or what is missing of it and the command that computes it."""
-    if lines:
-        show(pd.DataFrame(lines), caption=caption, name=f"chapter3-{csv}", rows=rows, data=data)
-    for command in dict.fromkeys(row.command for row in rows if isinstance(row, Missing)):
-        not_computed(caption.split(":")[0].rstrip("."), command)
-    if not rows:
-        display(Markdown("*Not part of a run for this attack.*"))
+    """``shown.present`` with the chapter's name before the file's."""
+    shown.present(rows, lines, caption, f"chapter3-{csv}", data)
 
 
 def show_baseline(rows: Rows) -> None:

@@ -18,11 +18,12 @@ book: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
-# Rows that are not stored yet: make results PROFILE=laptop LIMIT=9m
+# Rows that are not stored yet: make results PROFILE=laptop WORKERS=2 LIMIT=9m
 PROFILE ?= laptop
+WORKERS ?= 1
 LIMIT   ?=
 results: $(READY)
-	$(BIN)/python -m washout results --profile $(PROFILE) $(if $(LIMIT),--limit $(LIMIT))
+	$(BIN)/python -m washout results --profile $(PROFILE) --workers $(WORKERS) $(if $(LIMIT),--limit $(LIMIT))
 
 status: $(READY)
 	$(BIN)/python -m washout status

@@ -210,3 +210,16 @@ def test_large_weights_ship_as_a_record(tmp_path, monkeypatch):
     assert weights.find([tmp_path], RECIPE.key())[1]["hash"] == made.hash
     assert weights.find([tmp_path], RECIPE.key(), whole=True) is None
     assert trained(RECIPE, data=patches, write=tmp_path, progress=False).hash == made.hash
+
+
+def test_bfloat16_changes_a_reconstruction_by_less_than_the_noise_does():
+    vae, x = small(), images(200)
+    vae.bf16 = False
+    expected = vae.reconstruct(x, generator=torch.Generator().manual_seed(0))
+    other = vae.reconstruct(x, generator=torch.Generator().manual_seed(1))
+    vae.bf16 = True
+    found = vae.reconstruct(x, generator=torch.Generator().manual_seed(0))
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() < 0.01
+    assert (found - expected).abs().mean() < (other - expected).abs().mean() / 20
+    assert len(found.unique()) > 256  # not rounded to a byte behind the sigmoid

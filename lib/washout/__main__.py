@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from washout import chapters
+from washout import chapters, workers
 from washout.status import status_frame
 from washout.study import PROFILES, Missing, Study
 
@@ -25,11 +25,27 @@ def seconds(text: str) -> float:
 
 def results(arguments: argparse.Namespace) -> int:
     """Compute every row of the plan that is not stored, store each at once."""
+    start = time.time()
+    deadline = start + seconds(arguments.limit) if arguments.limit else float("inf")
+    if arguments.worker:
+        workers.until_done(lambda: _compute(arguments, start, deadline), deadline)
+        return 0
+    if arguments.workers != 1:
+        code = workers.spawn(arguments.workers, [*arguments.words, "--worker"])
+        if code:
+            return code
+        # What is left, if anything is; not what the workers have just made anew.
+        arguments.recompute = arguments.retrain = False
+    left = _compute(arguments, start, deadline)
+    print(f"{left} rows left" + (" (time limit)" if left else ""))
+    return 0
+
+
+def _compute(arguments: argparse.Namespace, start: float, deadline: float) -> int:
+    """Go through the plan once, and return how many rows are left."""
     names = [arguments.chapter] if arguments.chapter else chapters.NAMES
     if not arguments.chapter and arguments.dataset != "auto":
         names = [n for n in names if arguments.dataset in chapters.get(n).DATASETS] or names
-    start = time.time()
-    deadline = start + seconds(arguments.limit) if arguments.limit else float("inf")
     left = 0
     known: list[str] = []
     for chapter in map(chapters.get, names):
@@ -42,6 +58,8 @@ def results(arguments: argparse.Namespace) -> int:
             rows_since=start if arguments.recompute or arguments.retrain else 0.0,
             weights_since=start if arguments.retrain else 0.0,
             deadline=deadline,
+            patient=not arguments.worker,
+            progress=not arguments.worker,
         )
         seeds = None if arguments.seed is None else (arguments.seed,)
         plan = chapter.plan(study, arguments.dataset, arguments.attack, seeds)
@@ -53,17 +71,18 @@ def results(arguments: argparse.Namespace) -> int:
             rows = study.table(table, specs)
             missing = sum(isinstance(row, Missing) for row in rows)
             left += missing
-            print(
-                f"{study.chapter} {table.name}: {len(rows) - missing} of {len(rows)} rows "
-                f"at profile {study.profile}, {time.time() - before:.0f} s",
-                flush=True,
-            )
+            took = time.time() - before
+            if not arguments.worker or took > 1:
+                print(
+                    f"{study.chapter} {table.name}: {len(rows) - missing} of {len(rows)} rows "
+                    f"at profile {study.profile}, {took:.0f} s",
+                    flush=True,
+                )
     if arguments.table and arguments.table not in known:
         raise ValueError(
             f"table: got {arguments.table!r}; allowed are {', '.join(dict.fromkeys(known))}"
         )
-    print(f"{left} rows left" + (" (time limit)" if left else ""))
-    return 0
+    return left
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -103,6 +122,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, help="this seed; the profile's otherwise")
     run.add_argument("--recompute", action="store_true", help="rows that are stored too")
     run.add_argument("--retrain", action="store_true", help="train again and recompute")
+    run.add_argument("--workers", type=int, default=1, help="processes that share the cores")
+    run.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     run.add_argument("--local", action="store_true", help="store under results/local")
     run.set_defaults(run=results)
     commands.add_parser("status", help=status.__doc__).set_defaults(run=status)
@@ -116,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(words: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(words)
+    arguments.words = list(sys.argv[1:] if words is None else words)
     try:
         return arguments.run(arguments)
     except ValueError as error:

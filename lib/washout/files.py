@@ -27,3 +27,7 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+class Busy(Exception):
+    """Another process is making what was asked for, and the caller does not wait."""

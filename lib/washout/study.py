@@ -29,7 +29,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from washout.checks import check_choice, check_device
-from washout.files import write_whole
+from washout.files import Busy, write_whole
 from washout.paths import data_folder, project_root, results_folder, weights_folder
 from washout.store import Row, Spec, Store, fingerprint
 
@@ -84,6 +84,7 @@ class Study:
         compute: may rows be computed? Never while a site is built.
         rows_since, weights_since: unix times; what is older is made again.
         deadline: unix time after which no new row is begun.
+        patient: wait for rows and weights that another process is at, or leave them out.
     """
 
     chapter: str
@@ -95,6 +96,7 @@ class Study:
     rows_since: float = 0.0
     weights_since: float = 0.0
     deadline: float = float("inf")
+    patient: bool = True
     progress: bool = True
     data: Path = field(default_factory=data_folder)
     results: Path = field(default_factory=results_folder)
@@ -170,11 +172,16 @@ class Study:
         return any(keys & store.rows(table.name).keys() for store in self.stores)
 
     def row(self, table: Table, spec: Spec) -> Row:
-        """One row of this study's own profile, computed if it is not stored."""
+        """One row of this study's own profile, computed if it is not stored.
+
+        Raises:
+            Busy: another process is computing it, and the study is not patient.
+        """
         rows = [store.rows(table.name) for store in self.stores]
         own = replace(self, exact=True)
-        found = own._best(table, spec, rows) or own._claimed(table, spec)
-        assert found is not None  # a patient claim always ends in a row
+        found = own._best(table, spec, rows) or own._claimed(table, spec, self.patient)
+        if found is None:
+            raise Busy(f"{table.name}: a row is being computed")
         return found
 
     def table(
@@ -201,7 +208,7 @@ class Study:
     def _work(self, table: Table, specs: Sequence[Spec], todo: list[int], executor):
         if executor is None:
             # Rows that another process is computing come last: by then they may be stored.
-            for patient in (False, True):
+            for patient in (False, True) if self.patient else (False,):
                 for index in list(todo):
                     if time.time() >= self.deadline:
                         return
@@ -218,7 +225,10 @@ class Study:
                 yield pending.pop(future), future.result()
 
     def _claimed(self, table: Table, spec: Spec, patient: bool = True) -> Row | None:
-        """Compute a row unless another process is at it; then wait for its row, or return None."""
+        """Compute a row unless another process is at it; then wait for its row, or return None.
+
+        None too, if the row needs what another process is at and the study is not patient.
+        """
         key = Row(table.name, self.profile, spec, {}, {}).key
         lock = self.store.lock(f"{table.name}-{key}")
         try:
@@ -234,6 +244,8 @@ class Study:
             ):
                 return stored
             return self._computed(table, spec)
+        except Busy:  # what the row needs
+            return None
         finally:
             lock.release()
 

@@ -38,6 +38,10 @@ class VAE(nn.Module):
         mean: what normalization before the encoder subtracts, for each channel.
         std: what it divides by, for each channel.
 
+    Attributes:
+        bf16: ``reconstruct`` in bfloat16, the precision of the training, but for the latent and
+            the sigmoid at the end; off at first.
+
     Raises:
         ValueError: a setting out of its range.
 
@@ -72,6 +76,7 @@ class VAE(nn.Module):
                 "2 ** pooled"
             )
         self.beta, self.likelihood, self.plain, self.clip = beta, likelihood, plain, clip
+        self.bf16 = False
         side = size // 2**pooled
         inner = (widths[-1], side, side)
         self.normalize = Normalize(mean or (0.5,) * in_channels, std or (0.5,) * in_channels)
@@ -138,8 +143,12 @@ class VAE(nn.Module):
             clip: bound on the noise; the model's own by default.
             generator: where the noise comes from, on the images' device.
         """
-        mean, log_std = self.encode(images)
-        return self.decode(self.draw(mean, log_std, clip, generator) if sample else mean)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            mean, log_std = (part.float() for part in self.encode(images))
+            latent = self.draw(mean, log_std, clip, generator) if sample else mean
+            output = self.decoder[:-1](latent)
+        # Bfloat16 has 8 bits: behind the sigmoid it would round pixels as an image file does.
+        return self.decoder[-1](output.to(images.dtype))
 
     def forward(self, images: Tensor) -> Tensor:
         """A reconstruction from a draw of the latent."""

@@ -6,19 +6,21 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import nn
 
 from washout import data as datasets
 from washout import models, weights
 from washout.checks import check_device
 from washout.data import Dataset, floats
+from washout.files import Busy
 from washout.paths import weights_folder
 from washout.training.augment import augmentation
 from washout.training.loop import fit, objective
@@ -97,6 +99,7 @@ def trained(
     device: str | torch.device = "cpu",
     since: float = 0.0,
     progress: bool = True,
+    patient: bool = True,
 ) -> Trained:
     """The network that a recipe leads to: loaded if its weights are stored, else trained.
 
@@ -114,8 +117,10 @@ def trained(
         device: where to train, and where the model is put.
         since: unix time in seconds; weights that were trained before are trained again.
         progress: show a bar while training.
+        patient: wait for another process that trains the recipe.
 
     Raises:
+        Busy: another process is training it, and the caller is not patient.
         ValueError: an impossible recipe, data that are missing, weights that were altered, or a
             folder that cannot be written to.
     """
@@ -129,7 +134,7 @@ def trained(
     found = weights.find(folders, recipe.key(), since, whole=True)
     if found is None:
         work = target / ".work"
-        with _lock(work / f"{recipe.key()}.lock"):
+        with _locked(work / f"{recipe.key()}.lock", patient):
             # By another process meanwhile?
             found = weights.find(folders, recipe.key(), since, whole=True)
             if found is None:
@@ -216,8 +221,9 @@ def _drop_if_finished(checkpoint: Path, target: Path, key: str) -> None:
         checkpoint.unlink()
 
 
-def _lock(path: Path) -> FileLock:
-    """A lock that the system releases when its holder dies."""
+@contextmanager
+def _locked(path: Path, patient: bool) -> Iterator[None]:
+    """Hold a lock that the system releases when its holder dies."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -226,4 +232,12 @@ def _lock(path: Path) -> FileLock:
             f"cannot write to {path.parent}: {error.strerror}; make the folder writable or set "
             "WASHOUT_WEIGHTS to one that is"
         ) from error
-    return FileLock(path)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=-1 if patient else 0)
+    except Timeout as error:
+        raise Busy(f"{path.stem} is being trained") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -38,7 +38,7 @@ from washout.store import Row, Spec, fingerprint
 from washout.study import Study, Table
 
 # Raised when what is measured changes; every row depends on them.
-VERSIONS = {"measure": 1, "vae": 1, "jpeg": 1, "patchwise": 1, "smooth": 1}
+VERSIONS = {"measure": 1, "vae": 2, "jpeg": 1, "patchwise": 1, "smooth": 1}
 BATCH = {"nips2017": 50}  # images at a time; the small ones by the hundred
 GRID = (0.003, 0.01, 0.02, 0.04, 0.08, 0.16)  # epsilons whose relative L2 is measured
 
@@ -47,9 +47,9 @@ GRID = (0.003, 0.01, 0.02, 0.04, 0.08, 0.16)  # epsilons whose relative L2 is me
 def beta_row(spec: Spec, study: Study) -> dict[str, Any]:
     """Clean selection images through the VAE of one beta: accuracy kept, and error."""
     images, labels = pool_of(spec, study, "selection")
-    model, _ = networks.classifier(spec, study)
     size = spec["size"]
     net, found = networks.vae(spec, study, size, spec["beta"])
+    model, _ = networks.classifier(spec, study)
     generator = torch.Generator(study.device).manual_seed(spec["seed"])
     right, error, said = 0, 0.0, 0
     with torch.inference_mode(), evaluating(model):
@@ -213,10 +213,10 @@ def washed(spec: Spec, study: Study, wide: bool) -> dict[str, Any]:
     if wide:
         n = PROFILES[study.profile].n_wide
         images, labels = images[:n], labels[:n]
+    model, hash_ = networks.classifier(spec, study)
+    columns = Columns(spec, study, betas(spec, study), wide)  # first, for it may have to train
     eps = epsilon(spec, study)
     hit = attacked(spec, study, images, labels, eps)
-    model, hash_ = networks.classifier(spec, study)
-    columns = Columns(spec, study, betas(spec, study), wide)
     shown = [name for name in columns.defenses if name not in columns.hidden]
     right: dict[str, list[Tensor]] = {name: [] for name in shown}
     moved = dict.fromkeys(shown, 0.0)

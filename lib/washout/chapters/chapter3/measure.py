@@ -55,6 +55,7 @@ def network(spec: Spec, study: Study) -> Trained:
         device=study.device,
         since=study.weights_since,
         progress=study.progress,
+        patient=study.patient,
     )
 
 

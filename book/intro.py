@@ -132,7 +132,7 @@ report.show(
 # %% [markdown]
 # ## Where to go
 #
-# - **To see what came out:** {doc}`chapter1` and {doc}`chapter3`, from the paper's claims to the attacker who
+# - **To see what came out:** {doc}`chapter1`, {doc}`chapter2` and {doc}`chapter3`, from the paper's claims to the attacker who
 #   knows.
 # - **To judge how it was done:** {doc}`methods`, with the rule for verdicts and a checklist of what was evaluated;
 #   {doc}`status` says what was computed, where and when.

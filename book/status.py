@@ -80,7 +80,7 @@ else:
     report.not_computed("no row is stored yet", "python -m washout results")
 
 # %% [markdown]
-# A commit with a `+` had files that differed from it. Chapters 2 and 4 are not written yet and have
+# A commit with a `+` had files that differed from it. Chapter 4 is not written yet and has
 # no rows.
 #
 # ## What is missing

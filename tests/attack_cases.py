@@ -11,9 +11,25 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from washout.attacks import Attacked, bim, cw, deepfool, fgsm, pgd
+from washout.attacks import (
+    Attacked,
+    bim,
+    cw,
+    deepfool,
+    deepfool_fb2,
+    fgsm,
+    fgsm_min,
+    pgd,
+    pgd_min,
+)
 
 CW = {"steps": 60, "binary_search_steps": 4, "lr": 0.05, "initial_const": 1.0}
+
+
+def _without_steps(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != "steps"}
+
+
 # Each attack with settings that keep it short.
 ALL: dict[str, Callable[..., Attacked]] = {
     "fgsm": lambda m, x, y, **k: fgsm(m, x, y, **{"eps": 0.1} | k),
@@ -27,9 +43,25 @@ ALL: dict[str, Callable[..., Attacked]] = {
     "deepfool": deepfool,
     "deepfool-linf": lambda m, x, y, **k: deepfool(m, x, y, norm="linf", **k),
     "cw": lambda m, x, y, **k: cw(m, x, y, **CW | k),
+    # A grid and a search as coarse as this leave room between the boundary and rounding.
+    "fgsm-min": lambda m, x, y, **k: fgsm_min(m, x, y, epsilons=200, **_without_steps(k)),
+    "pgd-min": lambda m, x, y, **k: pgd_min(m, x, y, **{"bisections": 10} | k),
+    # In more steps some images creep up to the boundary itself, where rounding decides.
+    "deepfool-fb2": lambda m, x, y, **k: deepfool_fb2(m, x, y, **{"steps": 5} | k),
+    "deepfool-fb2-linf": lambda m, x, y, **k: deepfool_fb2(
+        m, x, y, norm="linf", overshoot=2.0, **{"steps": 5} | k
+    ),
 }
 BUDGET = ("fgsm", "bim", "bim-first", "pgd")
-MINIMAL = ("deepfool", "deepfool-linf", "cw")
+MINIMAL = (
+    "deepfool",
+    "deepfool-linf",
+    "cw",
+    "fgsm-min",
+    "pgd-min",
+    "deepfool-fb2",
+    "deepfool-fb2-linf",
+)
 TARGETED = ("fgsm", "bim", "bim-first", "pgd", "cw")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from washout.chapters.chapter1.measure import packed
+from washout.chapters.bits import packed
 from washout.chapters.chapter1.settings import GRIDS
 from washout.store import Row
 from washout.study import Missing

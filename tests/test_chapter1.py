@@ -11,8 +11,8 @@ from washout import chapters
 from washout.attacks import fgsm
 from washout.attacks.fgsm import signs
 from washout.chapters import chapter1 as ch
+from washout.chapters.bits import packed, unpacked
 from washout.chapters.chapter1 import measure, networks, settings
-from washout.chapters.chapter1.measure import packed, unpacked
 from washout.store import Row
 from washout.study import Missing, Study
 

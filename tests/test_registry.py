@@ -24,10 +24,12 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 def test_the_registry_names_sources_and_defaults():
-    assert attacks.names() == ["fgsm", "bim", "pgd", "deepfool", "cw", "jsma"]
+    searches = ["fgsm-min", "pgd-min", "deepfool-fb2"]
+    assert attacks.names() == ["fgsm", "bim", "pgd", "deepfool", "cw", "jsma", *searches]
     assert attacks.get("ifgsm") is attacks.get("bim")
     table = attacks.describe()
-    assert list(table["attack"]) == ["fgsm", "bim, ifgsm", "pgd", "deepfool", "cw", "jsma"]
+    also = ["fgsm", "bim, ifgsm", "pgd", "deepfool", "cw", "jsma", *searches]
+    assert list(table["attack"]) == also
     assert table[["norm", "source", "summary", "defaults"]].map(bool).all(axis=None)
     feinman = attacks.get("bim").settings("mnist")
     assert {k: feinman[k] for k in ("eps", "step", "steps", "stop")} == {
@@ -128,6 +130,15 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("no const", {"attack": "cw", "initial_const": 0.0}, r"initial_const: got 0"),
     ("negative confidence", {"attack": "cw", "confidence": -1}, r"confidence: got -1"),
     ("progress", {"attack": "cw", "progress": 1.5}, r"progress: got 1.5"),
+    ("no grid", {"attack": "fgsm-min", "epsilons": 0}, r"epsilons: got 0"),
+    ("cap of 8 bits", {"attack": "fgsm-min", "max_eps": 8}, r"max_eps: got 8.*\[0, 1\]"),
+    ("no eps", {"attack": "pgd-min", "eps": 0.0}, r"eps: got 0"),
+    ("no step", {"attack": "pgd-min", "step": 0.0}, r"step: got 0"),
+    ("no tries", {"attack": "pgd-min", "tries": 0}, r"tries: got 0"),
+    ("no bisections", {"attack": "pgd-min", "bisections": -1}, r"bisections: got -1"),
+    ("kept", {"attack": "pgd-min", "keep": "linf"}, r"keep: got 'linf'.*eps, l2"),
+    ("a share", {"attack": "deepfool-fb2", "overshoot": 0.05}, r"overshoot: got 0.05"),
+    ("reduction", {"attack": "deepfool-fb2", "reduction": "no"}, r"reduction: got 'no'.*sum, mean"),
     ("gamma", {"attack": "jsma", "gamma": 2.0}, r"gamma: got 2"),
     ("no batch", {"batch_size": 0}, r"batch_size: got 0"),
     ("unknown device", {"device": "tpu"}, r"device: got 'tpu'"),

@@ -48,6 +48,13 @@ def _compute(arguments: argparse.Namespace, start: float, deadline: float) -> in
         names = [n for n in names if arguments.dataset in chapters.get(n).DATASETS] or names
     left = 0
     known: list[str] = []
+    more = {"defense": arguments.defense} if arguments.defense else {}
+    if more:
+        names = [name for name in names if chapters.get(name).__name__.endswith("chapter2")]
+        if not names:
+            raise ValueError(
+                f"defense: got {arguments.defense!r}; only chapter 2 takes one: --chapter 2"
+            )
     for chapter in map(chapters.get, names):
         study = Study(
             chapter.__name__.rsplit(".", 1)[-1],
@@ -62,7 +69,7 @@ def _compute(arguments: argparse.Namespace, start: float, deadline: float) -> in
             progress=not arguments.worker,
         )
         seeds = None if arguments.seed is None else (arguments.seed,)
-        plan = chapter.plan(study, arguments.dataset, arguments.attack, seeds)
+        plan = chapter.plan(study, arguments.dataset, arguments.attack, seeds, **more)
         known += [table.name for table, _ in plan]
         if arguments.table:
             plan = [entry for entry in plan if entry[0].name == arguments.table]
@@ -118,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--limit", help="begin no row after this long: 90s, 9m, 1h")
     run.add_argument("--table", help="this table only")
     run.add_argument("--attack", default="all", help="this attack only")
+    run.add_argument("--defense", help="this defense only, alone or composed (chapter 2)")
     run.add_argument("--dataset", default="auto", help="the paper's otherwise")
     run.add_argument("--seed", type=int, help="this seed; the profile's otherwise")
     run.add_argument("--recompute", action="store_true", help="rows that are stored too")

@@ -76,6 +76,31 @@ def nearest_boundary(model: nn.Module, x: Tensor, order: Tensor, norm: str) -> T
         order: classes (B, k) to look at; column 0 is the class to leave.
         norm: ``l2`` or ``linf``.
     """
+    gaps, flat = linearized(model, x, order)
+    # The dual norm: L2 is its own, that of Linf is L1.
+    sizes = flat.norm(dim=2) if norm == "l2" else flat.abs().sum(2)
+    sizes = sizes + 1e-8
+    distances = gaps.abs() / sizes
+    best = distances.argmin(1, keepdim=True)
+    # Slightly too far, so that a step never ends on the boundary itself.
+    distance = distances.gather(1, best) + 1e-4
+    direction = flat[torch.arange(len(x), device=x.device), best[:, 0]]
+    unit = direction / sizes.gather(1, best) if norm == "l2" else direction.sign()
+    return (distance * unit).view_as(x)
+
+
+def linearized(model: nn.Module, x: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far each class is ahead of the own one (B, k - 1), and the gradients of that.
+
+    Args:
+        model: images to logits (B, K).
+        x: images (B, C, H, W).
+        order: classes (B, k) to look at; column 0 is the own one.
+
+    Returns:
+        gaps: (B, k - 1), in logits; negative for a class that is behind.
+        gradients: (B, k - 1, C * H * W).
+    """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         logits = model(x).gather(1, order)
@@ -89,14 +114,4 @@ def nearest_boundary(model: nn.Module, x: Tensor, order: Tensor, norm: str) -> T
             ],
             dim=1,
         )
-    flat = gradients.flatten(2)
-    # The dual norm: L2 is its own, that of Linf is L1.
-    sizes = flat.norm(dim=2) if norm == "l2" else flat.abs().sum(2)
-    sizes = sizes + 1e-8
-    distances = gaps.detach().abs() / sizes
-    best = distances.argmin(1, keepdim=True)
-    # Slightly too far, so that a step never ends on the boundary itself.
-    distance = distances.gather(1, best) + 1e-4
-    direction = flat[torch.arange(len(x), device=x.device), best[:, 0]]
-    unit = direction / sizes.gather(1, best) if norm == "l2" else direction.sign()
-    return (distance * unit).view_as(x)
+    return gaps.detach(), gradients.flatten(2)

@@ -15,9 +15,12 @@ from washout.attacks import foolbox
 from washout.attacks.bim import bim
 from washout.attacks.cw import cw
 from washout.attacks.deepfool import deepfool
+from washout.attacks.deepfool_fb2 import deepfool_fb2
 from washout.attacks.fgsm import fgsm
+from washout.attacks.fgsm_min import fgsm_min
 from washout.attacks.jsma import jsma
 from washout.attacks.pgd import pgd
+from washout.attacks.pgd_min import pgd_min
 from washout.attacks.result import Attacked, ChannelsLast
 from washout.checks import check_choice, check_count, check_device, check_images, check_labels
 from washout.inference import evaluating
@@ -228,7 +231,8 @@ def _attack(
         if parameter.kind is parameter.KEYWORD_ONLY and name != "generator"
     }
     defaults = {"*": general, **datasets}
-    return Attack(function.__name__, function, norm, source, summary, minimal, defaults, version)
+    name = function.__name__.replace("_", "-")
+    return Attack(name, function, norm, source, summary, minimal, defaults, version)
 
 
 # Small images in color are attacked within 8/255, by common use since Madry et al.
@@ -288,6 +292,27 @@ ATTACKS = {
             "l0",
             "Papernot et al., EuroS&P 2016; settings: Feinman et al., 2017",
             "two pixels at a time, by their saliency for the target class",
+        ),
+        _attack(
+            fgsm_min,
+            "linf",
+            "Goodfellow et al., ICLR 2015; search: foolbox 2.3.0",
+            "the first step along one gradient's sign that fools, on a grid",
+            minimal=True,
+        ),
+        _attack(
+            pgd_min,
+            "linf",
+            "Madry et al., ICLR 2018; search: foolbox 2.3.0",
+            "small signed steps within the smallest eps that fools, by bisection",
+            minimal=True,
+        ),
+        _attack(
+            deepfool_fb2,
+            "l2 (or linf)",
+            "Moosavi-Dezfooli et al., CVPR 2016; variant: foolbox 2.3.0",
+            "DeepFool with every step lengthened and clipped by itself",
+            minimal=True,
         ),
     )
 }

@@ -14,9 +14,11 @@ from washout.defenses.composed import (
 )
 from washout.defenses.jpeg import jpeg
 from washout.defenses.jpeg_soft import soft_jpeg
+from washout.defenses.kmeans import kmeans
 from washout.defenses.patches import patchwise
 from washout.defenses.simple import average, eight_bit, noise_like
-from washout.defenses.smoothing import smooth
+from washout.defenses.smoothing import blur, smooth
+from washout.defenses.tvm import tvm
 
 __all__ = [
     "Compose",
@@ -26,10 +28,13 @@ __all__ = [
     "Expectation",
     "Proxy",
     "average",
+    "blur",
     "eight_bit",
     "jpeg",
+    "kmeans",
     "noise_like",
     "patchwise",
     "smooth",
     "soft_jpeg",
+    "tvm",
 ]

@@ -1,4 +1,4 @@
-"""Rates with their intervals, paired tests, ROC curves, detection counts and norms."""
+"""Rates with their intervals, paired tests, ROC curves, detection counts, norms and margins."""
 
 from washout.metrics.detection import (
     AcceptedCounts,
@@ -10,6 +10,7 @@ from washout.metrics.detection import (
 )
 from washout.metrics.distances import Norms, norms, relative_l2
 from washout.metrics.intervals import difference_interval, mcnemar, sign_test, wilson
+from washout.metrics.margins import margin_past
 from washout.metrics.ranking import Curve, Estimate, auc, roc, tpr_at_fpr
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "auc",
     "detection_counts",
     "difference_interval",
+    "margin_past",
     "mcnemar",
     "norms",
     "relative_l2",

@@ -9,10 +9,13 @@ from torch import nn
 from washout.checks import check_choice, check_count
 from washout.models.cnn2 import CNN2
 from washout.models.cnn6 import CNN6
+from washout.models.densenet import DenseNet
 from washout.models.feinman import Feinman
 from washout.models.layers import Dropout, Normalize
 from washout.models.lenet import LeNet
+from washout.models.resnet import ResNet
 from washout.models.vae import VAE
+from washout.models.vqvae import VQVAE
 
 _NETWORKS: dict[str, type[nn.Module]] = {
     "lenet": LeNet,
@@ -20,9 +23,25 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "cnn2": CNN2,
     "cnn6": CNN6,
     "vae": VAE,
+    "densenet": DenseNet,
+    "resnet": ResNet,
+    "vqvae": VQVAE,
 }
 
-__all__ = ["CNN2", "CNN6", "VAE", "Dropout", "Feinman", "LeNet", "Normalize", "build", "names"]
+__all__ = [
+    "CNN2",
+    "CNN6",
+    "VAE",
+    "VQVAE",
+    "DenseNet",
+    "Dropout",
+    "Feinman",
+    "LeNet",
+    "Normalize",
+    "ResNet",
+    "build",
+    "names",
+]
 
 
 def names() -> list[str]:

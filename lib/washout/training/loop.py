@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from tqdm import tqdm
 
-from washout.checks import check_choice, check_count, check_device
+from washout.checks import check_choice, check_count, check_device, check_range
 from washout.data import Split, floats
 from washout.training.augment import Augmentation
 from washout.training.checkpoint import Progress
@@ -70,6 +70,7 @@ def fit(
     lr: float = 1e-3,
     optimizer: str = "adam",
     weight_decay: float = 0.0,
+    momentum: float = 0.9,
     schedule: str = "constant",
     augment: Augmentation | None = None,
     seed: int = 0,
@@ -96,8 +97,9 @@ def fit(
         epochs: passes over ``train``, at least 1.
         batch_size: images in a step, at least 1.
         lr: the largest learning rate, above 0.
-        optimizer: ``adam`` (with decoupled decay, i.e. AdamW) or ``sgd`` (Nesterov, 0.9).
+        optimizer: ``adam`` (with decoupled decay, i.e. AdamW) or ``sgd`` (Nesterov).
         weight_decay: factor of the decay, at least 0.
+        momentum: of SGD, in [0, 1].
         schedule: ``constant``; ``cosine``, down to 0; ``onecycle``, up for 3/10, then cosine.
         augment: (images, generator) -> images, applied to each batch.
         seed: a whole number from 0 up.
@@ -128,13 +130,15 @@ def fit(
     model.to(place, memory_format=layout)  # type: ignore[call-overload]
     images = train.images.to(place, memory_format=layout)
     labels = train.labels.to(place)
-    descent = _optimizer(optimizer, model, lr, weight_decay)
+    descent = _optimizer(optimizer, model, lr, weight_decay, momentum)
     settings = dict(
         epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, seed=seed,
         weight_decay=weight_decay, schedule=schedule, precision=precision, images=len(train),
     )  # fmt: skip
     if stop_at is not None:
         settings["stop_at"] = stop_at
+    if momentum != 0.9:
+        settings["momentum"] = momentum
     state = Progress.resume(checkpoint, model, descent, settings)
     done = len(state.history)
     reached = math.inf if stop_at is None else stop_at
@@ -183,7 +187,9 @@ def fit(
     return state.history
 
 
-def _optimizer(name: str, model: nn.Module, lr: float, weight_decay: float) -> Optimizer:
+def _optimizer(
+    name: str, model: nn.Module, lr: float, weight_decay: float, momentum: float
+) -> Optimizer:
     check_choice(name, OPTIMIZERS, "optimizer")
     if not lr > 0 or not weight_decay >= 0:
         raise ValueError(
@@ -192,9 +198,11 @@ def _optimizer(name: str, model: nn.Module, lr: float, weight_decay: float) -> O
         )
     if name == "adam":
         return AdamW(model.parameters(), lr, weight_decay=weight_decay, fused=True)
+    check_range(momentum, 0.0, 1.0, "momentum")
     return SGD(
-        model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay, fused=True
-    )
+        model.parameters(), lr, momentum=momentum, nesterov=momentum > 0,
+        weight_decay=weight_decay, fused=True,
+    )  # fmt: skip
 
 
 def _rate(schedule: str, share: float) -> float:

@@ -41,6 +41,7 @@ class Recipe:
         model_args: (name, value) pairs for the model's class, e.g. ``(("dropout", 0.3),)``.
         version: raised when the code changes what a recipe leads to.
         stop_at: end at the first epoch with this validation score.
+        momentum: of SGD.
     """
 
     model: str = "lenet"
@@ -57,12 +58,15 @@ class Recipe:
     model_args: tuple[tuple[str, Any], ...] = ()
     version: int = 1
     stop_at: float | None = None
+    momentum: float = 0.9
 
     def key(self) -> str:
         """A short name that depends on nothing but the recipe's values."""
         values = asdict(self)
-        if self.stop_at is None:  # recipes from before there was such a setting keep their names
-            del values["stop_at"]
+        # Recipes from before there were such settings keep their names.
+        for name, before in (("stop_at", None), ("momentum", 0.9)):
+            if values[name] == before:
+                del values[name]
         text = json.dumps(values, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         return f"{self.model}-{self.data}-{self.seed}-{digest}"
@@ -189,6 +193,7 @@ def _train(
         lr=recipe.lr,
         optimizer=recipe.optimizer,
         weight_decay=recipe.weight_decay,
+        momentum=recipe.momentum,
         schedule=recipe.schedule,
         augment=augmentation(recipe.augment),
         seed=recipe.seed,

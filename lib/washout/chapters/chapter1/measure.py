@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from washout import attacks
 from washout.attacks.fgsm import signs
+from washout.chapters.bits import packed
 from washout.chapters.chapter1 import networks
 from washout.chapters.chapter1.columns import DRAWS, Columns
 from washout.chapters.chapter1.settings import (
@@ -259,17 +259,6 @@ def curve(spec: Spec, study: Study) -> dict[str, Any]:
 def control(spec: Spec, study: Study) -> dict[str, Any]:
     """The columns that some rows have: strides, filters, other VAEs."""
     return washed(spec, study, wide=True)
-
-
-def packed(bits: Tensor) -> str:
-    """One bit an image, so that any two columns can be compared image by image later."""
-    return base64.b64encode(np.packbits(bits.numpy()).tobytes()).decode()
-
-
-def unpacked(text: str, n: int) -> np.ndarray:
-    """What ``packed`` was given, (n,) bool."""
-    raw = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
-    return np.unpackbits(raw, count=n).astype(bool)
 
 
 def baseline(spec: Spec, study: Study) -> dict[str, Any]:

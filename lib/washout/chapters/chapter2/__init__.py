@@ -1,0 +1,243 @@
+"""Chapter 2, Tan, Te & Lai: five transformations against four attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+from washout.chapters.chapter2.beyond import AGREEMENT, EXAMPLES, KNOWING, SECOND
+from washout.chapters.chapter2.defending import full_name
+from washout.chapters.chapter2.measure import ATTACK, BASELINE, CELL, CLEAN, VQ
+from washout.chapters.chapter2.networks import RETRAINED
+from washout.chapters.chapter2.settings import (
+    ABLATION,
+    AUTO,
+    BUNDLED,
+    CONTROLS,
+    DATASETS,
+    FIXED,
+    KNOWING_EPS,
+    KNOWS,
+    MAIN,
+    NOISES,
+    OTHER_VQ,
+    PROFILES,
+    QUALITIES,
+    SIZES,
+    SWEEP,
+    VARIANTS,
+    columns,
+    kind,
+)
+from washout.chapters.parameters import Parameters, check_parameters
+from washout.store import Row, Spec
+from washout.study import Missing, Study, Table
+
+PAPER = "tan2019"
+LARGEST = 0.5  # an epsilon at which nothing of the image is left to defend
+
+
+def about(dataset: str, seed: int, study: Study, **more: Any) -> Spec:
+    """A row's specification."""
+    return {"dataset": dataset, "net": PROFILES[study.profile].net[dataset], "seed": seed, **more}
+
+
+def plan(
+    study: Study,
+    dataset: str = "auto",
+    attack: str = "all",
+    seeds: Sequence[int] | None = None,
+    defense: str = "all",
+) -> list[tuple[Table, list[Spec]]]:
+    """Every row of the chapter at the study's profile, in the order in which to compute them.
+
+    Args:
+        attack: ``all``, or one label or registered name: the rows for it alone.
+        seeds: of network and draw; the first counts.
+        defense: ``all``, or one by name, alone or composed: the cells with it alone.
+    """
+    from washout.chapters import chapter2
+
+    found = check_parameters(chapter2, attack=attack, dataset=dataset, profile=study.profile)
+    seed = next(iter(seeds or (0,)))
+    entries: list[tuple[Table, list[Spec]]] = []
+    for name in found.datasets:
+        base = about(name, seed, study)
+        if defense != "all":
+            cells = [
+                {**base, "attack": label, "defense": column}
+                for label in (CLEAN, *found.attacks)
+                for column in dict.fromkeys(("none", full_name(defense, name)))
+            ]
+            attacked = [{**base, "attack": label} for label in found.attacks]
+            entries += [(BASELINE, [base]), (ATTACK, attacked), (CELL, cells)]
+            continue
+        if attack != "all":
+            entries += _one_attack(base, found.attacks)
+            continue
+        entries += _whole(base, study)
+    return _merged(entries)
+
+
+def _one_attack(base: Spec, labels: Sequence[str]) -> list[tuple[Table, list[Spec]]]:
+    attacked = [{**base, "attack": label} for label in labels]
+    return [
+        (BASELINE, [base]),
+        (ATTACK, attacked),
+        (CELL, cells(base, (CLEAN, *labels), columns(base["dataset"]))),
+        (EXAMPLES, attacked),
+    ]
+
+
+def fixed(dataset: str) -> tuple[str, ...]:
+    """The attacks that spend a fixed budget."""
+    return FIXED[kind(dataset)]
+
+
+def controls(dataset: str) -> tuple[str, ...]:
+    """Other readings of the printed settings, and what a defense has to beat."""
+    return CONTROLS[kind(dataset)]
+
+
+def cells(base: Spec, labels: Iterable[str], defenses: Iterable[str]) -> list[Spec]:
+    """Every attack with every defense."""
+    defenses = list(defenses)
+    return [{**base, "attack": a, "defense": d} for a in labels for d in defenses]
+
+
+def _whole(base: Spec, study: Study) -> list[tuple[Table, list[Spec]]]:
+    """All rows of one dataset."""
+    name, profile = base["dataset"], PROFILES[study.profile]
+    sort = kind(name)
+    smoke, paper = study.profile == "smoke", study.profile == "paper"
+    sweep = SWEEP[-3:-1] if smoke else SWEEP
+    attacked = (*MAIN, *FIXED[sort], *sweep)
+    own = columns(name)
+    more = [
+        *cells(base, (CLEAN, *attacked), own),
+        *cells(base, (CLEAN, *MAIN), CONTROLS[sort]),
+    ]
+    swept = (*QUALITIES, *ABLATION[sort])
+    few = (MAIN[0], MAIN[1], FIXED[sort][1])
+    more += cells(base, (CLEAN, *few), swept[::4] if smoke else swept)
+    noises = [f"{noise:g}" for noise in NOISES]
+    if not smoke:
+        extra = OTHER_VQ if paper or name == "mnist" else ()
+        more += cells(base, (CLEAN, *MAIN), extra)
+        noises += [word.removeprefix("vqvae") for word in extra]
+    vqs = [{**base, "noise": noise} for noise in noises]
+    if paper:
+        vqs += [{**base, "noise": "0", "hidden": h, "codes": k} for h, k in SIZES]
+    nets = [base]
+    if name in profile.retrained:
+        again = {**base, "net": f"{base['net']}{RETRAINED}vqvae0"}
+        nets.append(again)
+        more += cells(again, (CLEAN,), ("none", "vqvae0"))
+    entries: list[tuple[Table, list[Spec]]] = [
+        (BASELINE, nets),
+        (VQ, vqs),
+        (ATTACK, [{**base, "attack": label} for label in attacked]),
+        (CELL, list({str(spec): spec for spec in more}.values())),
+        (EXAMPLES, [{**base, "attack": label} for label in (CLEAN, *MAIN)]),
+        (KNOWING, knowing(base)),
+    ]
+    if find_spec("foolbox"):  # a machine without it computes all the rest
+        entries.append((SECOND, [{**base, "attack": label} for label in AGREEMENT]))
+    if paper:
+        entries += _everything(base)
+    return entries
+
+
+def _everything(base: Spec) -> list[tuple[Table, list[Spec]]]:
+    """What profile ``paper`` adds: all test images, and on CIFAR-10 a well-trained network."""
+    all_ = {**base, "whole": True}
+    found: list[tuple[Table, list[Spec]]] = [
+        (ATTACK, [{**all_, "attack": label} for label in MAIN]),
+        (CELL, cells(all_, (CLEAN, *MAIN), columns(base["dataset"]))),
+    ]
+    if base["dataset"] == "cifar10":
+        long = {**base, "net": f"{base['net']}-long"}
+        found += [
+            (BASELINE, [long]),
+            (ATTACK, [{**long, "attack": label} for label in MAIN]),
+            (CELL, cells(long, (CLEAN, *MAIN), columns("cifar10"))),
+        ]
+    return found
+
+
+def knowing(base: Spec) -> list[Spec]:
+    """The rows of the attacker who knows, and those that check that attack."""
+    eps = KNOWING_EPS[base["dataset"]]
+    rows = [
+        {**base, "defense": full_name(defense, base["dataset"]), "knows": knows, "eps": eps}
+        for defense, ways in KNOWS.items()
+        for knows in ways
+    ]
+    best = [row for row in rows if row["knows"] == "proxy"]
+    rows += [{**row, "longer": 2} for row in best]
+    rows += [{**row, "eps": LARGEST} for row in best]
+    rows += [{**row, "draws": 4} for row in best if row["defense"] == "tvm"]
+    return rows
+
+
+def _merged(entries: list[tuple[Table, list[Spec]]]) -> list[tuple[Table, list[Spec]]]:
+    """One entry for each table, in the order of its first."""
+    tables: dict[str, tuple[Table, list[Spec]]] = {}
+    for table, specs in entries:
+        tables.setdefault(table.name, (table, []))[1].extend(specs)
+    return [entry for entry in tables.values() if entry[1]]
+
+
+def rows(parameters: Parameters, table: Table, defense: str = "all") -> list[Row | Missing]:
+    """A table's rows for a notebook's parameters: stored ones, and missing ones computed.
+
+    A run for one attack or defense shows what is stored of the tables that are about all of them,
+    and computes none of those.
+    """
+    study, one = parameters.study, parameters.attacks != MAIN
+    attack = parameters.attacks[0] if one else "all"
+    specs = _specs(parameters, table, attack, defense)
+    if not specs:
+        study = replace(study, compute=False, rows_since=0.0)
+        specs = _specs(parameters, table, "all", "all")
+    return study.table(table, specs)
+
+
+def _specs(parameters: Parameters, table: Table, attack: str, defense: str) -> list[Spec]:
+    return [
+        spec
+        for name in parameters.datasets
+        for found, some in plan(parameters.study, name, attack, (parameters.seed,), defense)
+        if found == table
+        for spec in some
+    ]
+
+
+__all__ = [
+    "ATTACK",
+    "AUTO",
+    "BASELINE",
+    "BUNDLED",
+    "CELL",
+    "CLEAN",
+    "DATASETS",
+    "EXAMPLES",
+    "KNOWING",
+    "MAIN",
+    "PAPER",
+    "PROFILES",
+    "SECOND",
+    "VARIANTS",
+    "VQ",
+    "about",
+    "cells",
+    "check_parameters",
+    "columns",
+    "controls",
+    "fixed",
+    "full_name",
+    "plan",
+    "rows",
+]

@@ -1,0 +1,207 @@
+"""What the paper does not run: the attacker who knows, a second library; and images to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from washout import attacks
+from washout.chapters.chapter2 import networks
+from washout.chapters.chapter2.defending import defense, full_name
+from washout.chapters.chapter2.measure import (
+    adversarial,
+    depends,
+    depends_on_classifier,
+    flags,
+)
+from washout.chapters.chapter2.settings import CW, PROFILES, columns, settings
+from washout.defenses import Defended, Defense, Expectation, Proxy, blur, soft_jpeg
+from washout.inference import evaluating, predict
+from washout.store import Spec
+from washout.study import Study, Table
+
+FRESH = 20  # draws of a defense's randomness that the attacker has not seen
+RANDOM = ("tvm", "kmeans")
+
+
+# ---- the attacker who knows --------------------------------------------------------------------
+def knowing(spec: Spec, study: Study) -> dict[str, Any]:
+    """PGD within epsilon by somebody who knows the defense, all but what it will draw.
+
+    A defense has no useful gradient of its own. The stand-ins are the identity, and a better one:
+    the differentiable codec, a blur for total variation, each cluster's mean with its members held
+    fast, the straight-through gradient of the VQ-VAE.
+    """
+    profile, name = PROFILES[study.profile], spec["dataset"]
+    pool = networks.pool(spec, study, profile.n_small[name])
+    model, hash_ = networks.classifier(spec, study)
+    hashes: dict[str, str] = {}
+    wash = defense(spec["defense"], spec, study, hashes)
+    random = any(word in spec["defense"] for word in RANDOM)
+    target: nn.Module = model
+    if spec["knows"] != "classifier":
+        better = proxy(spec, study, hashes) if spec["knows"] == "proxy" else None
+        target = Defended(model, Proxy(wash, better))
+        if random:
+            target = Expectation(target, profile.samples * spec.get("draws", 1))
+    steps = profile.steps * spec.get("longer", 1)
+    with seeded(1000 * spec["seed"] + 7, study):
+        hit = attacks.run(
+            "pgd", target, pool.images, pool.labels, device=study.device,
+            eps=spec["eps"], step=min(2.5 * spec["eps"] / steps, 1.0), steps=steps,
+            generator=torch.Generator().manual_seed(1000 * spec["seed"] + 2),
+        ).images  # fmt: skip
+    rights = []
+    with seeded(1000 * spec["seed"] + 8, study), torch.inference_mode(), evaluating(model):
+        for _ in range(FRESH if random else 1):
+            said = model(wash(hit.to(study.device))).argmax(1).cpu()
+            rights.append(said == pool.labels)
+    right = torch.stack(rights)
+    return {
+        "n": len(pool),
+        "correct": int(right[0].sum()),
+        "mean_correct": right.double().mean().item() * len(pool),
+        "correct_in_all": int(right.all(0).sum()),
+        "draws": len(rights),
+        "samples": profile.samples * spec.get("draws", 1) if random else 1,
+        "steps": steps,
+        "clean_correct": int((predict(model, pool.images) == pool.labels).sum()),
+        "weights": {"classifier": hash_, **hashes},
+    }
+
+
+def proxy(spec: Spec, study: Study, hashes: dict[str, str]) -> Defense:
+    """The better stand-in for a defense's gradient."""
+    name = full_name(spec["defense"], spec["dataset"])
+    if name.startswith("jpeg"):
+        return partial(soft_jpeg, quality=int(name.removeprefix("jpeg")))
+    if name.startswith("kmeans"):
+        return partial(held, wash=defense(name, spec, study, hashes), by_row="rows" in name)
+    if name == "tvm":
+        return partial(blur, sigma_x=0.7, sigma_y=0.7)
+    if name.startswith("vqvae"):
+        return defense(name, spec, study, hashes)
+    raise ValueError(
+        f"defense: got {name!r}, which has no better stand-in than the identity; allowed are "
+        "jpegN, kmeansN, tvm and vqvaeN"
+    )
+
+
+def held(images: Tensor, wash: Defense, by_row: bool) -> Tensor:
+    """K-means as a mean over fixed clusters: differentiable, each center moves with its members."""
+    with torch.no_grad():
+        out = wash(images.detach())
+    points = images.permute(0, 2, 1, 3).flatten(2) if by_row else images.flatten(2).transpose(1, 2)
+    centers = out.permute(0, 2, 1, 3).flatten(2) if by_row else out.flatten(2).transpose(1, 2)
+    # Members of one cluster were given the same center.
+    same = (torch.cdist(centers, centers) < 1e-5).to(images.dtype)
+    means = same @ points / same.sum(2, keepdim=True)
+    if by_row:
+        return means.unflatten(2, (images.shape[1], -1)).permute(0, 2, 1, 3)
+    return means.transpose(1, 2).reshape(images.shape)
+
+
+@contextmanager
+def seeded(seed: int, study: Study) -> Iterator[None]:
+    """Seed PyTorch's own random state, and put it back at the end."""
+    device = torch.device(study.device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+# ---- a second opinion --------------------------------------------------------------------------
+# Our attack, its settings, and another of the same distance: ours should not need more.
+AGREEMENT: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
+    "cw-fb2": ("cw", CW, "foolbox:DDNAttack", {}),
+    "deepfool-fb2": ("deepfool-fb2", {}, "foolbox:L2DeepFoolAttack", {}),
+}
+
+
+def second(spec: Spec, study: Study) -> dict[str, Any]:
+    """Median L2 of an attack and of another library's, over the images that both fool."""
+    name, fixed, other, theirs = AGREEMENT[spec["attack"]]
+    pool = networks.pool(spec, study, PROFILES[study.profile].n_slow[spec["dataset"]])
+    model, hash_ = networks.classifier(spec, study)
+    right = predict(model, pool.images, device=study.device) == pool.labels
+    run = partial(
+        attacks.run, model=model, images=pool.images, labels=pool.labels,
+        dataset=spec["dataset"], device=study.device,
+    )  # fmt: skip
+    found = [run(name, **fixed), run(other, **theirs)]
+    both = right & found[0].success & found[1].success
+    l2 = [(f.images - pool.images).flatten(1).norm(dim=1)[both].median().item() for f in found]
+    return {
+        "n": int(right.sum()),
+        "success": [int((f.success & right).sum()) for f in found],
+        "both": int(both.sum()),
+        "l2": l2,
+        "weights": hash_,
+    }
+
+
+# ---- pictures ----------------------------------------------------------------------------------
+def examples(spec: Spec, study: Study) -> dict[str, Any]:
+    """One image, attacked, and through each of the paper's columns: as uint8, with what is read.
+
+    The first of the draw that is read rightly when clean and wrongly after the attack.
+    """
+    model, hash_ = networks.classifier(spec, study)
+    images, success, pool = adversarial(spec, study)
+    right = predict(model, pool.images, device=study.device) == pool.labels
+    turned = (success & right).nonzero().flatten()
+    index = int(turned[0]) if len(turned) else 0
+    clean, hit = pool.images[index : index + 1], images[index : index + 1]
+    hashes: dict[str, str] = {}
+    kept, names = [clean, hit], ["original", "attacked"]
+    with torch.inference_mode(), evaluating(model):
+        for name in columns(spec["dataset"])[1:]:
+            kept.append(defense(name, spec, study, hashes)(hit.to(study.device)).cpu())
+            names.append(name)
+        words = [int(model(part.to(study.device)).argmax(1)) for part in kept]
+    classes = networks.dataset(spec["dataset"], str(study.data)).classes
+    stack = torch.cat(kept)
+    stack = stack[:, 0] if stack.shape[1] == 1 else stack.permute(0, 2, 3, 1)
+    return {
+        "label": classes[int(pool.labels[index])],
+        "said": [classes[word] for word in words],
+        "columns": names,
+        "images": (stack * 255).round().byte().numpy(),
+        "index": index,
+        "l2": float((hit - clean).norm()),
+        "linf": float((hit - clean).abs().max()),
+        "weights": {"classifier": hash_, **hashes},
+    }
+
+
+# ---- what rows depend on -----------------------------------------------------------------------
+def depends_small(spec: Spec, study: Study) -> dict[str, Any]:
+    return {
+        **depends({k: v for k, v in spec.items() if k != "attack"}, study),
+        "small": settings(study.profile, spec["dataset"], small=True),
+        "pgd": attacks.get("pgd").version,
+        "fresh": FRESH,
+    }
+
+
+def depends_on_both(spec: Spec, study: Study) -> dict[str, Any]:
+    name, fixed, other, theirs = AGREEMENT[spec["attack"]]
+    return {
+        **depends_on_classifier({k: v for k, v in spec.items() if k != "attack"}, study),
+        "attacks": [[name, attacks.get(name).version, fixed], [other, theirs]],
+    }
+
+
+def depends_shown(spec: Spec, study: Study) -> dict[str, Any]:
+    name = "+".join(columns(spec["dataset"]))
+    return depends({**spec, "defense": name}, study)
+
+
+KNOWING = Table("knowing", knowing, depends_small, flags=flags)
+SECOND = Table("second_library", second, depends_on_both, flags=flags)
+EXAMPLES = Table("examples", examples, depends_shown, flags=flags)

@@ -1,0 +1,97 @@
+"""The stored cells as a grid: who is right about which image, by dataset, attack and defense.
+
+Attacks that see fewer images see the first ones, so two cells compare on the images of the smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from washout.chapters.bits import unpacked
+from washout.chapters.chapter2.measure import CLEAN
+from washout.chapters.chapter2.settings import AUTO, MAIN, columns
+from washout.metrics import mcnemar
+from washout.metrics.intervals import quantile
+from washout.papers import Claim
+from washout.report import Judgment
+from washout.store import Row
+from washout.study import Missing
+
+Rows = Sequence[Row | Missing]
+Bits = np.ndarray
+# The paper's names of the attacks, and what it calls the columns.
+PRINTED = dict(zip(("fgsm", "pgd", "cw", "deepfool"), MAIN, strict=True))
+WORDS = ("none", "jpeg", "gauss", "kmeans", "tvm", "vqvae0", "vqvae0.25", "vqvae0.75")
+DEFENSES = WORDS[1:]
+
+
+class Grid:
+    """The cells of each dataset's own network, without those on the whole test set."""
+
+    def __init__(self, rows: Rows):
+        self.rows = [row for row in rows if isinstance(row, Row) and not row.spec.get("whole")]
+        self.rows = [row for row in self.rows if "-" not in row.spec["net"]]
+        self.cells = {
+            (row.spec["dataset"], row.spec["attack"], row.spec["defense"]): row for row in self.rows
+        }
+
+    @property
+    def datasets(self) -> list[str]:
+        """The paper's datasets that there are cells of, or else the bundled ones."""
+        found = dict.fromkeys(row.spec["dataset"] for row in self.rows)
+        return [name for name in AUTO if name in found] or list(found)
+
+    def row(self, dataset: str, attack: str, defense: str) -> Row | None:
+        """A cell, by the paper's words or the chapter's names."""
+        defense = dict(zip(WORDS, columns(dataset), strict=True)).get(defense, defense)
+        return self.cells.get((dataset, PRINTED.get(attack, attack), defense))
+
+    def bits(self, dataset: str, attack: str, defense: str) -> Bits | None:
+        """Which images are read rightly, (n,) bool."""
+        row = self.row(dataset, attack, defense)
+        return None if row is None else unpacked(row.values["right"], row.values["n"])
+
+    def clean(self, dataset: str, defense: str = "none") -> Bits | None:
+        return self.bits(dataset, CLEAN, defense)
+
+    def mean(self, dataset: str, attacks: Sequence[str], defenses: Sequence[str]) -> Bits | None:
+        """For each image, the share of these cells in which it is read rightly."""
+        found = [self.bits(dataset, a, d) for a in attacks for d in defenses]
+        if not found or any(bits is None for bits in found):
+            return None
+        n = min(len(bits) for bits in found if bits is not None)
+        return np.mean([bits[:n] for bits in found if bits is not None], axis=0)
+
+
+def oftener(claim: Claim, what: str, better: Bits | None, worse: Bits | None) -> Judgment:
+    """Whether images fare better in one than in another, by an exact sign test on images.
+
+    Args:
+        better, worse: for each image right or wrong, or a share of cells.
+    """
+    if better is None or worse is None:
+        return Judgment("not computed", claim)
+    n = min(len(better), len(worse))
+    change = better[:n].astype(float) - worse[:n].astype(float)
+    won, lost = int((change > 1e-9).sum()), int((change < -1e-9).sum())
+    p = mcnemar(won, lost)
+    word = "undecided" if p >= 0.05 else "holds" if won > lost else "contradicted"
+    points = f"{100 * change.mean():+.0f}".replace("-", "−")
+    return Judgment(word, claim, f"{what}: {points} points, {won} images to {lost}")
+
+
+def above(claim: Claim, what: str, scores: Bits | None, others: Bits | float | None) -> Judgment:
+    """Whether a mean over images lies above a bound, or above that of other images (95 %)."""
+    if scores is None or others is None:
+        return Judgment("not computed", claim)
+    other = np.asarray(others, dtype=float).reshape(-1)
+    difference = float(scores.mean() - other.mean())
+    variance = scores.astype(float).var() / len(scores)
+    variance += other.var() / len(other) if len(other) > 1 else 0.0
+    reach = quantile(0.95) * float(np.sqrt(variance))
+    low, high = difference - reach, difference + reach
+    word = "holds" if low > 0 else "contradicted" if high < 0 else "undecided"
+    points = f"{100 * difference:+.0f} points [{100 * low:+.0f}, {100 * high:+.0f}]"
+    return Judgment(word, claim, f"{what}: " + points.replace("-", "−"))

@@ -1,0 +1,197 @@
+"""What the paper's table leaves out, from stored rows to what the page shows."""
+
+from __future__ import annotations
+
+from washout.chapters.bits import unpacked
+from washout.chapters.chapter2.grid import Grid, Rows
+from washout.chapters.chapter2.measure import CLEAN
+from washout.chapters.chapter2.settings import MAIN, columns
+from washout.chapters.chapter2.views import SETS, attack_name, name, present, rate
+from washout.chapters.shown import stored
+from washout.metrics import wilson
+from washout.store import Row
+
+# Mean squared error in [0, 1] of VQ-VAEs as large as the paper's, from published runs (methods).
+PUBLISHED = {"mnist": "0.002 to 0.004", "cifar10": "0.004 to 0.006"}
+KNOWN = {
+    "classifier": "the classifier",
+    "identity": "the defense; gradient of the identity",
+    "proxy": "the defense; gradient of a better stand-in",
+}
+
+
+def show_modes(cells: Rows, attacks: Rows, dataset: str) -> None:
+    """Accuracy in three ways of counting: failures as they are, as lost images, and none of them.
+
+    The paper's library returned images of NaN where it failed, and an already misread image as it
+    was. The second way counts those failures as wrong, the third leaves out whatever was wrong
+    before and whatever the attack could not turn.
+    """
+    own = [r for r in cells if r.spec["dataset"] == dataset]
+    grid = Grid(cells)
+    lines = []
+    for row in stored(attacks, dataset=dataset):
+        if row.spec["attack"] not in MAIN or "-" in row.spec["net"] or row.spec.get("whole"):
+            continue
+        v, label = row.values, row.spec["attack"]
+        before, done = (unpacked(v[word], v["n"]) for word in ("right", "success"))
+        for defense in columns(dataset):
+            bits = grid.bits(dataset, label, defense)
+            if bits is None or not (before & done).any():
+                continue
+            turned = before & done
+            lines.append(
+                {
+                    "attack": attack_name(label),
+                    "defense": name(defense),
+                    "all images": rate(int(bits.sum()), len(bits)),
+                    "failures count as wrong": rate(int((bits & done).sum()), len(bits)),
+                    "only images that were turned": rate(int(bits[turned].sum()), turned.sum()),
+                }
+            )
+    caption = f"Three ways to count, {SETS[dataset]}: smallest changes."
+    present(own, lines, caption, f"modes-{dataset}")
+
+
+def show_clean(cells: Rows) -> None:
+    """What each defense costs where nothing was attacked, and how far it moves the image."""
+    own = [
+        r for r in cells
+        if r.spec["attack"] == CLEAN and "-" not in r.spec["net"] and not r.spec.get("whole")
+    ]  # fmt: skip
+    lines = [
+        {
+            "dataset": SETS[row.spec["dataset"]],
+            "defense": name(row.spec["defense"]),
+            "clean accuracy": rate(row.values["correct"], row.values["n"]),
+            "relative L2 to the image": f"{row.values['moved']:.3f}",
+        }
+        for row in stored(own)
+    ]
+    present(own, lines, "Clean images through each defense.", "clean")
+
+
+def show_vq(rows: Rows) -> None:
+    lines = []
+    for row in stored(rows):
+        v, spec = row.values, row.spec
+        lines.append(
+            {
+                "dataset": SETS[spec["dataset"]],
+                "training noise": spec["noise"].replace("-", ", "),
+                "hidden, codes": f"{spec['hidden']}, {spec['codes']}" if "hidden" in spec else "",
+                "mean squared error": f"{v['mse']:.5f}",
+                "published": PUBLISHED.get(spec["dataset"], ""),
+                "codes in use (perplexity)": f"{v['perplexity']:.0f}",
+                "clean accuracy through it": rate(v["correct"], v["n"]),
+                "parameters": v["parameters"],
+                "images": v["n"],
+            }
+        )
+    caption = "VQ-VAEs on clean test images; published errors are for the paper's size."
+    present(rows, lines, caption, "vqvae")
+
+
+def show_knowing(rows: Rows, dataset: str) -> None:
+    own = [r for r in rows if r.spec["dataset"] == dataset]
+    lines = []
+    for row in stored(own):
+        v, spec = row.values, row.spec
+        extra = "twice the steps" if "longer" in spec else ""
+        extra = "four times the draws" if "draws" in spec else extra
+        lines.append(
+            {
+                "defense": name(spec["defense"]),
+                "attacker knows": KNOWN[spec["knows"]],
+                "ε": f"{spec['eps']:.3g}",
+                "check": extra,
+                "PGD steps": v["steps"],
+                "draws in a step": v["samples"],
+                "accuracy, mean of draws": rate(v["mean_correct"], v["n"]),
+                "right in all draws": rate(v["correct_in_all"], v["n"]),
+            }
+        )
+    caption = f"The attacker who knows, {SETS[dataset]}: PGD within ε."
+    present(own, lines, caption, f"knowing-{dataset}")
+
+
+def show_second(rows: Rows) -> None:
+    other = {"cw-fb2": "foolbox's DDN", "deepfool-fb2": "foolbox's DeepFool"}
+    lines = [
+        {
+            "dataset": SETS[row.spec["dataset"]],
+            "ours": attack_name(row.spec["attack"]),
+            "fooled": rate(row.values["success"][0], row.values["n"]),
+            "median L2": f"{row.values['l2'][0]:.3f}",
+            "second": other[row.spec["attack"]],
+            "its fooled": rate(row.values["success"][1], row.values["n"]),
+            "its median L2": f"{row.values['l2'][1]:.3f}",
+            "ratio": f"{row.values['l2'][0] / row.values['l2'][1]:.3f}",
+        }
+        for row in stored(rows)
+    ]
+    present(rows, lines, "A second library on the same images.", "second")
+
+
+def show_resamples(cells: Rows) -> None:
+    """Five draws of 1,000 out of all test images: how far a subset's accuracy wanders."""
+    import numpy as np
+
+    lines = []
+    source = np.random.default_rng(0)
+    for row in stored(cells):
+        n = row.values["n"]
+        if not row.spec.get("whole") or n < 2000:
+            continue
+        bits = unpacked(row.values["right"], n)
+        draws = [bits[source.permutation(n)[:1000]].mean() for _ in range(5)]
+        lines.append(
+            {
+                "dataset": SETS[row.spec["dataset"]],
+                "attack": attack_name(row.spec["attack"]),
+                "defense": name(row.spec["defense"]),
+                f"all {n:,}": rate(row.values["correct"], n),
+                "five draws of 1,000, from": f"{100 * min(draws):.1f} %",
+                "to": f"{100 * max(draws):.1f} %",
+            }
+        )
+    whole = [row for row in cells if row.spec.get("whole")]
+    present(whole, lines, "All test images beside a subset.", "resamples")
+
+
+def conclusion(cells: Rows, knowing: Rows) -> str:
+    """Sentences from rows: the boundary effect, and what is left against who knows."""
+    grid = Grid(cells)
+    said = []
+    for dataset in grid.datasets:
+        small = grid.row(dataset, "pgd-min", "jpeg90")
+        fixed = "pgd-0.3" if dataset in ("mnist", "digits") else "pgd-8/255"
+        large = grid.row(dataset, fixed, "jpeg90")
+        rounded = grid.row(dataset, "pgd-min", "8bit")
+        if small and large:
+            said.append(
+                f"**{SETS[dataset]}.** Through JPEG 90 accuracy is {_short(small)} after PGD that "
+                f"stops at the smallest change and {_short(large)} after PGD with a fixed budget "
+                f"({attack_name(fixed)})"
+                + (f"; rounding to 8 bits alone leaves {_short(rounded)} of the former." if rounded
+                   else ".")
+            )  # fmt: skip
+        known = [
+            r for r in knowing
+            if isinstance(r, Row) and r.spec["dataset"] == dataset and r.spec["knows"] == "proxy"
+            and not {"longer", "draws"} & set(r.spec) and r.spec["eps"] < 0.5
+        ]  # fmt: skip
+        if known:
+            best = max(known, key=lambda r: r.values["mean_correct"] / r.values["n"])
+            said.append(
+                f"Against PGD that knows the defense the best of them, "
+                f"{name(best.spec['defense'])}, leaves {100 * best.values['mean_correct'] / best.values['n']:.0f} % "
+                f"of {best.values['n']} images."
+            )
+    return " ".join(said) if said else "*Not computed yet.*"
+
+
+def _short(row: Row) -> str:
+    low, high = wilson(row.values["correct"], row.values["n"])
+    share = 100 * row.values["correct"] / row.values["n"]
+    return f"{share:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"

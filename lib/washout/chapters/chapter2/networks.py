@@ -1,0 +1,110 @@
+"""Images, classifiers and VQ-VAEs behind a row's specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from washout import weights
+from washout.chapters.chapter2.settings import PROFILES, classifier_recipe, vq_recipe
+from washout.data import Dataset, Split, floats, load
+from washout.inference import evaluating
+from washout.models import VQVAE
+from washout.store import Spec
+from washout.study import Study
+from washout.training import Recipe, Trained, trained
+
+RETRAINED = "-on-"  # lenet-on-vqvae0: trained on what that VQ-VAE makes of the training images
+
+
+@lru_cache(maxsize=2)
+def dataset(name: str, folder: str) -> Dataset:
+    return load(name, folder)
+
+
+def pool(spec: Spec, study: Study, n: int | None = None) -> Split:
+    """The first ``n`` test images of the seed's draw: the same for every attack and defense.
+
+    Args:
+        n: the profile's by default; all of them where the row is about ``whole`` test set.
+    """
+    test = dataset(spec["dataset"], str(study.data)).test
+    if spec.get("whole"):
+        return test
+    generator = torch.Generator().manual_seed(1000 * spec["seed"])
+    n = PROFILES[study.profile].n[spec["dataset"]] if n is None else n
+    return test[torch.randperm(len(test), generator=generator)[:n]]
+
+
+def recipe_of(spec: Spec, profile: str) -> Recipe:
+    """How the row's classifier is trained."""
+    net, _, through = spec["net"].partition(RETRAINED)
+    found = classifier_recipe(spec["dataset"], net, profile, spec["seed"])
+    if through:
+        found = replace(found, data=f"{spec['dataset']}-{through}")
+    return found
+
+
+def classifier(spec: Spec, study: Study) -> tuple[nn.Module, str]:
+    """The row's classifier in eval mode, and the hash of its weights."""
+    _, _, through = spec["net"].partition(RETRAINED)
+    recipe = recipe_of(spec, study.profile)
+    data = (lambda: washed(spec, study, through)) if through else None
+    made = _trained(recipe, spec, study, data)
+    return made.model.to(memory_format=torch.channels_last), made.hash
+
+
+def vqvae(
+    spec: Spec, study: Study, noise: str, hidden: int = 0, codes: int = 512
+) -> tuple[VQVAE, str]:
+    """The VQ-VAE of one training noise in eval mode, and the hash of its weights."""
+    recipe = vq_recipe(spec["dataset"], noise, study.profile, spec["seed"], hidden, codes)
+    made = _trained(recipe, spec, study)
+    assert isinstance(made.model, VQVAE)
+    made.model.requires_grad_(False)
+    return made.model.to(memory_format=torch.channels_last), made.hash
+
+
+def _trained(
+    recipe: Recipe, spec: Spec, study: Study, data: Callable[[], Dataset] | None = None
+) -> Trained:
+    return trained(
+        recipe,
+        data=data or (lambda: dataset(spec["dataset"], str(study.data))),
+        search=study.weight_folders,
+        write=study.weights_write,
+        device=study.device,
+        since=study.weights_since,
+        progress=study.progress,
+        patient=study.patient,
+    )
+
+
+def washed(spec: Spec, study: Study, defense: str) -> Dataset:
+    """The dataset as a VQ-VAE returns it, to train a classifier on."""
+    net, _ = vqvae(spec, study, defense.removeprefix("vqvae"))
+    found = dataset(spec["dataset"], str(study.data))
+
+    def through(split: Split) -> Split:
+        with torch.inference_mode(), evaluating(net):
+            parts = [
+                net.reconstruct(floats(x).to(study.device)).cpu() for x in split.images.split(500)
+            ]
+        return Split(torch.cat(parts).clone(), split.labels)
+
+    return replace(
+        found,
+        name=f"{found.name}-{defense}",
+        train=through(found.train),
+        validation=through(found.validation),
+    )
+
+
+def stored_hash(recipe: Recipe, study: Study) -> str | None:
+    """The weights that a recipe led to, if it is known."""
+    found = weights.find(study.weight_folders, recipe.key(), study.weights_since)
+    return found[1]["hash"] if found else None

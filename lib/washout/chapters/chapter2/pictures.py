@@ -1,0 +1,209 @@
+"""Chapter 2's figures, from stored rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from washout import figures
+from washout.chapters.bits import unpacked, unpacked_floats
+from washout.chapters.chapter2 import verdicts
+from washout.chapters.chapter2.claims import entropy
+from washout.chapters.chapter2.grid import WORDS, Grid, Rows
+from washout.chapters.chapter2.measure import CLEAN
+from washout.chapters.chapter2.settings import MAIN, VQ
+from washout.chapters.chapter2.views import SETS, attack_name, name
+from washout.chapters.shown import stored
+from washout.metrics import wilson
+from washout.report import not_computed
+from washout.store import Row
+from washout.study import Missing, Study
+
+Rate = tuple[float, float, float]
+SHORT = dict(
+    zip(WORDS, ("none", "JPEG", "Gauss", "K-means", "TVM", *(f"VQ {w[5:]}" for w in VQ)),
+        strict=True)
+)  # fmt: skip
+
+
+def _rate(row: Row) -> Rate:
+    k, n = row.values["correct"], row.values["n"]
+    return (k / n, *wilson(k, n))
+
+
+def _nothing(rows: Rows, what: str) -> bool:
+    """Say what is missing; True if nothing is there to draw."""
+    if any(isinstance(row, Row) for row in rows):
+        return False
+    absent = [row.command for row in rows if isinstance(row, Missing)]
+    for command in dict.fromkeys(absent):
+        not_computed(what, command)
+    if not absent:
+        display(Markdown("*Not part of a run for this attack or dataset.*"))
+    return True
+
+
+def grid(cells: Rows, dataset: str, attacks: Sequence[str]) -> Figure | None:
+    """Figure 6 for one dataset: attacks by defenses, with what the paper's prose says of them."""
+    own = [r for r in cells if r.spec["dataset"] == dataset and r.spec["attack"] in attacks]
+    if _nothing(own, f"grid of {SETS[dataset]}"):
+        return None
+    found = Grid(own)
+    rates, words = {}, {}
+    printed = verdicts.printed(dataset)
+    for attack in attacks:
+        line = {SHORT[word]: found.row(dataset, attack, word) for word in WORDS}
+        if any(line.values()):
+            rates[attack_name(attack)] = {k: _rate(row) if row else None for k, row in line.items()}
+            words[attack_name(attack)] = {
+                SHORT[word]: text for word, text in printed.get(attack, {}).items()
+            }
+    return figures.cells(rates, printed=words)
+
+
+def boundary(cells: Rows, attacks: Rows, dataset: str) -> Figure | None:
+    """Accuracy after each defense against how far past the boundary the attack went."""
+    own = [r for r in attacks if r.spec["dataset"] == dataset]
+    if _nothing(own, f"margins of {SETS[dataset]}"):
+        return None
+    found = Grid(cells)
+    points: dict[str, list] = {}
+    for row in stored(own):
+        v, label = row.values, row.spec["attack"]
+        if "-" in row.spec["net"] or row.spec.get("whole"):
+            continue
+        turned = unpacked(v["right"], v["n"]) & unpacked(v["wrong"], v["n"])
+        if turned.sum() < 5:
+            continue
+        margin = max(float(np.median(unpacked_floats(v["margins"])[turned])), 1e-4)
+        for word in WORDS[1:6]:
+            bits = found.bits(dataset, label, word)
+            if bits is None:
+                continue
+            k, n = int(bits[turned].sum()), int(turned.sum())
+            points.setdefault(SHORT[word], []).append(
+                (margin, (k / n, *wilson(k, n)), attack_name(label))
+            )
+    if not points:
+        return None
+    return figures.past_boundary(
+        {k: sorted(line, key=lambda point: point[0]) for k, line in points.items()},
+        xlabel="median logit margin past the boundary",
+        ylabel="accuracy on images that were turned",
+    )
+
+
+def example(rows: Rows, study: Study, dataset: str, attack: str) -> Figure | None:
+    """Figure 5: one image, attacked, and through each transformation."""
+    own = [r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] == attack]
+    if _nothing(own, f"{SETS.get(dataset, dataset)} example"):
+        return None
+    v = stored(own)[0].values
+    stack = study.images(v["images"])
+    shown = {name(c): image for c, image in zip(v["columns"][2:], stack[2:], strict=True)}
+    return figures.washed(stack[0], stack[1], shown, v["label"], v["said"])
+
+
+def attacks_side_by_side(rows: Rows, study: Study, dataset: str) -> Figure | None:
+    """Figure 4: what each of the four attacks makes of an image."""
+    own = [r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] in MAIN]
+    if _nothing(own, f"attacks on {SETS.get(dataset, dataset)}"):
+        return None
+    found = stored(own)
+    before, after, labels, words, notes = [], [], [], [], []
+    for row in found:
+        v = row.values
+        stack = study.images(v["images"])
+        before.append(stack[0])
+        after.append(stack[1])
+        labels.append(v["label"])
+        words.append(v["said"][1])
+        notes.append(attack_name(row.spec["attack"]))
+    return figures.image_grid(before, after, labels, words, notes=notes)
+
+
+def reconstructions(rows: Rows, study: Study, dataset: str) -> Figure | None:
+    """Figure 2: a clean image through the VQ-VAEs."""
+    own = [r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] == CLEAN]
+    if _nothing(own, f"reconstructions of {SETS.get(dataset, dataset)}"):
+        return None
+    v = stored(own)[0].values
+    stack = study.images(v["images"])
+    chosen = {"original": stack[0]}
+    chosen |= {name(c): image for c, image in zip(v["columns"], stack, strict=True) if c in VQ}
+    return figures.strip(chosen)
+
+
+def confusions(cells: Rows, dataset: str, classes: Sequence[str]) -> Figure | None:
+    """Figure 7: JPEG and the VQ-VAE, clean and after FGSM."""
+    own = [r for r in cells if r.spec["dataset"] == dataset]
+    if _nothing(own, f"confusions of {SETS.get(dataset, dataset)}"):
+        return None
+    found = Grid(own)
+    tables, bits = {}, {}
+    for title, attack, defense in (
+        ("VQ-VAE, clean", CLEAN, "vqvae0"),
+        ("VQ-VAE, FGSM", "fgsm", "vqvae0"),
+        ("JPEG, FGSM", "fgsm", "jpeg"),
+        ("JPEG, clean", CLEAN, "jpeg"),
+    ):
+        row = found.row(dataset, attack, defense)
+        if row is None:
+            return None
+        tables[title] = np.array(row.values["confusion"])
+        errors = tables[title].copy()
+        np.fill_diagonal(errors, 0)
+        bits[title] = entropy(errors)
+    return figures.confusions(tables, classes, entropies=bits)
+
+
+def sweep(cells: Rows, dataset: str, prefix: str, suffix: str, xlabel: str) -> Figure | None:
+    """Accuracy along one setting of a defense, a line for each attack."""
+
+    def value(defense: str) -> float | None:
+        middle = defense.removeprefix(prefix).removesuffix(suffix)
+        whole = defense.startswith(prefix) and defense.endswith(suffix) and middle.isdigit()
+        return float(middle) if whole else None
+
+    own = [
+        r for r in cells
+        if r.spec["dataset"] == dataset and value(r.spec["defense"]) is not None
+        and "-" not in r.spec["net"] and not r.spec.get("whole")
+    ]  # fmt: skip
+    if _nothing(own, f"{xlabel} on {SETS.get(dataset, dataset)}"):
+        return None
+    found = stored(own)
+    every: dict[str, dict[float, Row]] = {}
+    for row in found:
+        at = value(row.spec["defense"])
+        assert at is not None
+        every.setdefault(row.spec["attack"], {})[at] = row
+    x = sorted(set.union(*(set(line) for line in every.values())))
+    lines = {
+        attack_name(attack): [_rate(line[at]) for at in x]
+        for attack, line in every.items()
+        if set(line) == set(x)
+    }
+    return figures.sweep(x, lines, xlabel=xlabel, ylabel="accuracy")
+
+
+def classes_of(dataset: str) -> tuple[str, ...]:
+    """Class names that need no download."""
+    if dataset in ("mnist", "digits"):
+        return tuple(map(str, range(10)))
+    return ("plane", "auto", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+__all__ = [
+    "attacks_side_by_side",
+    "boundary",
+    "classes_of",
+    "confusions",
+    "example",
+    "grid",
+    "reconstructions",
+    "sweep",
+]

@@ -1,0 +1,18 @@
+"""What the front page counts of chapter 2."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from washout.chapters import chapter2 as ch
+from washout.chapters.chapter2 import verdicts
+from washout.report import Judgment, Verdict
+from washout.store import Row
+from washout.study import Missing, Study
+
+
+def score(study: Study) -> tuple[list[Verdict | Judgment], list[Row | Missing]]:
+    """Verdicts on the paper's numbers and claims, and the rows that they come from."""
+    p = replace(ch.check_parameters(ch, profile=study.profile), study=study)
+    tables = [ch.rows(p, table) for table in (ch.BASELINE, ch.CELL, ch.ATTACK, ch.VQ)]
+    return verdicts.all_verdicts(*tables), [row for table in tables for row in table]

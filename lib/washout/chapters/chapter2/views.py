@@ -1,0 +1,220 @@
+"""The chapter's tables, from stored rows to what the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from washout.chapters import shown
+from washout.chapters.bits import unpacked, unpacked_floats
+from washout.chapters.chapter2 import verdicts
+from washout.chapters.chapter2.grid import Rows
+from washout.chapters.chapter2.measure import CLEAN
+from washout.chapters.shown import stored
+from washout.metrics import wilson
+from washout.report import compare, tidy
+from washout.store import Row
+
+SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits", "photos": "photographs"}
+ATTACKS = {
+    CLEAN: "clean",
+    "fgsm-min": "FGSM, smallest",
+    "pgd-min": "PGD, smallest",
+    "cw-fb2": "Carlini-Wagner",
+    "deepfool-fb2": "DeepFool",
+    "pgd-min-eps": "PGD, smallest ε",
+    "deepfool-linf": "DeepFool, L∞",
+    "deepfool-softmax": "DeepFool on probabilities",
+    "cw-0.3": "Carlini-Wagner within 0.3",
+    "deepfool-0.3": "DeepFool within 0.3",
+}
+DEFENSES = {
+    "none": "no defense",
+    "gauss": "Gaussian",
+    "gauss-3": "Gaussian, 3 wide",
+    "gauss-5": "Gaussian, 5 wide",
+    "tvm": "TVM",
+    "tvm-four": "TVM, border as in Guo's code",
+    "8bit": "8-bit rounding",
+    "vqvae0-range": "VQ-VAE 0, input not rescaled",
+    "vqvae0-wrap": "VQ-VAE 0, output wrapped around",
+}
+NETS = {
+    "lenet": "the paper's, two convolutions",
+    "densenet": "the paper's DenseNet, growth 12",
+    "densenet-long": "the same, well trained",
+    "resnet": "a small ResNet in its place",
+    "resnet-long": "the same, well trained",
+}
+
+
+def attack_name(label: str) -> str:
+    if label in ATTACKS:
+        return ATTACKS[label]
+    if label.startswith("deepfool-batch"):
+        return f"DeepFool, batches of {label.removeprefix('deepfool-batch')}"
+    if label.startswith("deepfool-x"):
+        return f"DeepFool, step × {label.removeprefix('deepfool-x')}"
+    word, _, eps = label.partition("-")
+    return f"{word.upper()}, ε {eps}" if eps and word in ("fgsm", "pgd") else label
+
+
+def name(defense: str) -> str:
+    """A defense's name for readers."""
+    if defense in DEFENSES:
+        return DEFENSES[defense]
+    if defense.startswith("average:"):
+        return "mean of " + " and ".join(map(name, defense.removeprefix("average:").split(",")))
+    if defense.startswith("noise:"):
+        return f"noise as large as {name(defense.removeprefix('noise:'))}"
+    if "+" in defense:
+        return ", then ".join(map(name, defense.split("+")))
+    for start, words in (("jpeg", "JPEG "), ("kmeans", "K-means "), ("vqvae", "VQ-VAE ")):
+        if defense.startswith(start):
+            rest = defense.removeprefix(start).replace("-rows", " of rows").replace("-", ", ")
+            return words + rest
+    return defense
+
+
+def rate(k: float, n: int) -> str:
+    """``92.9 % [92.4, 93.4]``."""
+    low, high = wilson(k, n)
+    return f"{100 * k / n:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def present(
+    rows: Rows,
+    lines: Sequence[Mapping[Any, Any]],
+    caption: str,
+    csv: str,
+    data: pd.DataFrame | None = None,
+) -> None:
+    """``shown.present`` with the chapter's name before the file's."""
+    shown.present(rows, lines, caption, f"chapter2-{csv}", data)
+
+
+def show_baseline(rows: Rows) -> None:
+    judged = {v.number.id.split("/")[-1]: v for v in verdicts.baseline(rows)}
+    words = {name_: word for word, name_ in verdicts.PRINTED_SETS.items()}
+    lines = []
+    for row in stored(rows):
+        v, net = row.values, row.spec["net"]
+        printed = judged.get(words.get(row.spec["dataset"], ""))
+        own = printed if "-" not in net else None
+        first, _, through = net.partition("-on-")
+        lines.append(
+            {
+                "dataset": SETS[row.spec["dataset"]],
+                "classifier": NETS.get(net, f"trained on images through {name(through)}")
+                if not through
+                else f"{first}, trained on images through {name(through)}",
+                "paper": own.number.printed if own else "",
+                "clean accuracy": rate(v["correct"], v["n"]),
+                "verdict": own.word if own else "",
+                "test images": v["n"],
+                "parameters": v["parameters"],
+                "weights": v["weights"],
+            }
+        )
+    present(rows, lines, "Clean accuracy of the classifiers, without a defense.", "baseline")
+
+
+def show_attacks(rows: Rows, dataset: str) -> None:
+    """Success counted over images that were read rightly before."""
+    own = [r for r in rows if r.spec["dataset"] == dataset]
+    lines = []
+    for row in stored(own):
+        v = row.values
+        wrong = unpacked(v["wrong"], v["n"])
+        right = unpacked(v["right"], v["n"])
+        margins = unpacked_floats(v["margins"])[wrong & right]
+        lines.append(
+            {
+                "attack": attack_name(row.spec["attack"]),
+                "images": v["n"],
+                "wrong before": v["n"] - v["attacked"],
+                "failed": v["attacked"] - v["fooled"],
+                "fooled, of those right before": rate(v["fooled"], max(v["attacked"], 1)),
+                "median L2": _three(v["l2"]),
+                "median L∞": _three(v["linf"]),
+                "median margin, logits": _three(
+                    float(np.median(margins)) if len(margins) else None
+                ),
+            }
+        )
+    caption = f"Attacks on the undefended classifier, {SETS[dataset]}."
+    present(own, lines, caption, f"attacks-{dataset}")
+
+
+def _three(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3g}"
+
+
+def show_figure6(cells: Rows) -> None:
+    """The numbers of the lost table that the paper's prose repeats."""
+    found = [v for v in verdicts.figure6(cells)]
+    labels = []
+    for v in found:
+        _, _, word, attack, defense = v.number.id.split("/")
+        labels.append(f"{SETS[verdicts.PRINTED_SETS[word]]}, {attack}, {defense}")
+    known = any(v.word != "not computed" for v in found)
+    main = [r for r in cells if not r.spec.get("whole")]
+    present(
+        main, compare(found, labels).to_dict("records") if known else [],
+        "Figure 6: what its prose still says, each attack in search of the smallest change.",
+        "figure6", tidy(found),
+    )  # fmt: skip
+
+
+def show_cells(
+    cells: Rows, dataset: str, attacks: Sequence[str], defenses: Sequence[str], caption: str,
+    csv: str,
+) -> None:  # fmt: skip
+    """A line for each attack, a column for each defense."""
+    own = [
+        r
+        for r in cells
+        if r.spec["dataset"] == dataset
+        and r.spec["attack"] in attacks
+        and r.spec["defense"] in defenses
+        and "-" not in r.spec["net"]
+        and not r.spec.get("whole")
+    ]
+    lines = []
+    for attack in attacks:
+        found = {r.spec["defense"]: r for r in stored(own, attack=attack)}
+        if not found:
+            continue
+        line: dict[str, Any] = {"attack": attack_name(attack)}
+        for defense in defenses:
+            row = found.get(defense)
+            line[name(defense)] = f"{_percent(row)}" if row else "–"
+        line["images"] = next(iter(found.values())).values["n"]
+        lines.append(line)
+    present(own, lines, f"{caption}, {SETS[dataset]}: accuracy in %.", f"{csv}-{dataset}")
+
+
+def _percent(row: Row) -> str:
+    low, high = wilson(row.values["correct"], row.values["n"])
+    return (
+        f"{100 * row.values['correct'] / row.values['n']:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
+    )
+
+
+def show_composed(cells: Rows) -> None:
+    """A run for one defense: what it leaves."""
+    lines = [
+        {
+            "dataset": SETS[row.spec["dataset"]],
+            "attack": attack_name(row.spec["attack"]),
+            "defense": name(row.spec["defense"]),
+            "accuracy": rate(row.values["correct"], row.values["n"]),
+            "relative L2 to what came in": f"{row.values['moved']:.3f}",
+            "relative L2 to the clean image": f"{row.values['distance']:.3f}",
+        }
+        for row in stored(cells)
+    ]
+    present(cells, lines, "The chosen attacks and defenses.", "chosen")

@@ -315,3 +315,17 @@ def test_a_gpu_finds_the_same(photos):
     found = tvm(images.cuda(), mask=mask)
     assert found.is_cuda
     torch.testing.assert_close(found.cpu(), tvm(images, mask=mask), rtol=0, atol=1e-5)
+
+
+def test_threads_take_over_the_mode_of_inference():
+    """Images made in inference mode cannot be changed outside of it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch.inference_mode():
+            images = torch.rand(200, 3, 32, 32) * 1.0
+            found = tvm(images, steps=2, generator=torch.Generator().manual_seed(0))
+        assert found.shape == images.shape
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -40,9 +40,15 @@ def in_threads(
     parts = [slice(at, min(at + step, length)) for at in range(0, length, step)]
     if threads == 1 or len(parts) < 2:
         return [work(part) for part in parts]
+    inference = torch.is_inference_mode_enabled()
+
+    def alike(part: slice) -> Result:
+        with torch.inference_mode(inference):  # the mode is each thread's own, too
+            return work(part)
+
     try:
         # The number is each thread's own, and that of threads which start later: so it is put back.
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(work, parts))
+            return list(pool.map(alike, parts))
     finally:
         torch.set_num_threads(threads)

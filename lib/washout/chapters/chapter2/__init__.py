@@ -114,17 +114,19 @@ def _whole(base: Spec, study: Study) -> list[tuple[Table, list[Spec]]]:
     smoke, paper = study.profile == "smoke", study.profile == "paper"
     sweep = SWEEP[-3:-1] if smoke else SWEEP
     attacked = (*MAIN, *FIXED[sort], *sweep)
+    if sort == "gray" or paper:  # the other reading of PGD's search takes minutes in color
+        attacked = (*attacked, "pgd-min-eps")
     own = columns(name)
     more = [
         *cells(base, (CLEAN, *attacked), own),
         *cells(base, (CLEAN, *MAIN), CONTROLS[sort]),
     ]
     swept = (*QUALITIES, *ABLATION[sort])
-    few = (MAIN[0], MAIN[1], FIXED[sort][1])
+    few = (MAIN[0], MAIN[1], "pgd-0.3" if sort == "gray" else "pgd-8/255")
     more += cells(base, (CLEAN, *few), swept[::4] if smoke else swept)
     noises = [f"{noise:g}" for noise in NOISES]
     if not smoke:
-        extra = OTHER_VQ if paper or name == "mnist" else ()
+        extra = OTHER_VQ if paper or name == "mnist" else OTHER_VQ[:1]
         more += cells(base, (CLEAN, *MAIN), extra)
         noises += [word.removeprefix("vqvae") for word in extra]
     vqs = [{**base, "noise": noise} for noise in noises]
@@ -238,6 +240,7 @@ __all__ = [
     "controls",
     "fixed",
     "full_name",
+    "kind",
     "plan",
     "rows",
 ]

@@ -14,12 +14,15 @@ from washout import attacks
 from washout.chapters.chapter2 import networks
 from washout.chapters.chapter2.defending import defense, full_name
 from washout.chapters.chapter2.measure import (
+    CLEAN,
+    VERSIONS,
     adversarial,
+    attack_of,
     depends,
     depends_on_classifier,
     flags,
 )
-from washout.chapters.chapter2.settings import CW, PROFILES, columns, settings
+from washout.chapters.chapter2.settings import MAIN, PROFILES, columns, small_settings
 from washout.defenses import Defended, Defense, Expectation, Proxy, blur, soft_jpeg
 from washout.inference import evaluating, predict
 from washout.store import Spec
@@ -45,8 +48,8 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
     random = any(word in spec["defense"] for word in RANDOM)
     target: nn.Module = model
     if spec["knows"] != "classifier":
-        better = proxy(spec, study, hashes) if spec["knows"] == "proxy" else None
-        target = Defended(model, Proxy(wash, better))
+        seen = known(spec, study, wash) if spec["knows"] == "proxy" else Proxy(wash)
+        target = Defended(model, seen)
         if random:
             target = Expectation(target, profile.samples * spec.get("draws", 1))
     steps = profile.steps * spec.get("longer", 1)
@@ -70,22 +73,24 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
         "draws": len(rights),
         "samples": profile.samples * spec.get("draws", 1) if random else 1,
         "steps": steps,
-        "clean_correct": int((predict(model, pool.images) == pool.labels).sum()),
+        "clean_correct": int(
+            (predict(model, pool.images, device=study.device) == pool.labels).sum()
+        ),
         "weights": {"classifier": hash_, **hashes},
     }
 
 
-def proxy(spec: Spec, study: Study, hashes: dict[str, str]) -> Defense:
-    """The better stand-in for a defense's gradient."""
+def known(spec: Spec, study: Study, wash: Defense) -> Defense:
+    """The defense with the gradient of the better stand-in."""
     name = full_name(spec["defense"], spec["dataset"])
     if name.startswith("jpeg"):
-        return partial(soft_jpeg, quality=int(name.removeprefix("jpeg")))
+        return Proxy(wash, partial(soft_jpeg, quality=int(name.removeprefix("jpeg"))))
     if name.startswith("kmeans"):
-        return partial(held, wash=defense(name, spec, study, hashes), by_row="rows" in name)
-    if name == "tvm":
-        return partial(blur, sigma_x=0.7, sigma_y=0.7)
+        return partial(held, wash=wash, by_row="rows" in name)
+    if name.startswith("tvm"):
+        return Proxy(wash, partial(blur, sigma_x=0.7, sigma_y=0.7))
     if name.startswith("vqvae"):
-        return defense(name, spec, study, hashes)
+        return wash
     raise ValueError(
         f"defense: got {name!r}, which has no better stand-in than the identity; allowed are "
         "jpegN, kmeansN, tvm and vqvaeN"
@@ -93,17 +98,27 @@ def proxy(spec: Spec, study: Study, hashes: dict[str, str]) -> Defense:
 
 
 def held(images: Tensor, wash: Defense, by_row: bool) -> Tensor:
-    """K-means as a mean over fixed clusters: differentiable, each center moves with its members."""
+    """K-means with the gradient of each cluster's mean, its members held fast.
+
+    One draw serves the value and the gradient, so that the clusters are those that are painted.
+    """
     with torch.no_grad():
         out = wash(images.detach())
-    points = images.permute(0, 2, 1, 3).flatten(2) if by_row else images.flatten(2).transpose(1, 2)
-    centers = out.permute(0, 2, 1, 3).flatten(2) if by_row else out.flatten(2).transpose(1, 2)
-    # Members of one cluster were given the same center.
-    same = (torch.cdist(centers, centers) < 1e-5).to(images.dtype)
+    points, centers = _points(images, by_row), _points(out, by_row)
+    # Members of one cluster were given the same center; the quick way to distances is inexact.
+    exact = "donot_use_mm_for_euclid_dist"
+    same = (torch.cdist(centers, centers, compute_mode=exact) < 1e-6).to(images.dtype)
     means = same @ points / same.sum(2, keepdim=True)
     if by_row:
-        return means.unflatten(2, (images.shape[1], -1)).permute(0, 2, 1, 3)
-    return means.transpose(1, 2).reshape(images.shape)
+        means = means.unflatten(2, (images.shape[1], -1)).permute(0, 2, 1, 3)
+    else:
+        means = means.transpose(1, 2).reshape(images.shape)
+    return out + (means - means.detach())
+
+
+def _points(images: Tensor, by_row: bool) -> Tensor:
+    """What K-means clusters: (B, H, C * W) rows or (B, H * W, C) pixels."""
+    return images.permute(0, 2, 1, 3).flatten(2) if by_row else images.flatten(2).transpose(1, 2)
 
 
 @contextmanager
@@ -116,31 +131,33 @@ def seeded(seed: int, study: Study) -> Iterator[None]:
 
 
 # ---- a second opinion --------------------------------------------------------------------------
-# Our attack, its settings, and another of the same distance: ours should not need more.
-AGREEMENT: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
-    "cw-fb2": ("cw", CW, "foolbox:DDNAttack", {}),
-    "deepfool-fb2": ("deepfool-fb2", {}, "foolbox:L2DeepFoolAttack", {}),
+# Our attack and another library's of the same distance: ours should not need more.
+AGREEMENT = {
+    "cw-fb2": "foolbox:DDNAttack",
+    "deepfool-fb2": "foolbox:L2DeepFoolAttack",
+    "deepfool": "foolbox:L2DeepFoolAttack",
 }
 
 
 def second(spec: Spec, study: Study) -> dict[str, Any]:
     """Median L2 of an attack and of another library's, over the images that both fool."""
-    name, fixed, other, theirs = AGREEMENT[spec["attack"]]
-    pool = networks.pool(spec, study, PROFILES[study.profile].n_slow[spec["dataset"]])
+    n = PROFILES[study.profile].n_slow[spec["dataset"]]
+    pool = networks.pool(spec, study, n)
     model, hash_ = networks.classifier(spec, study)
     right = predict(model, pool.images, device=study.device) == pool.labels
-    run = partial(
-        attacks.run, model=model, images=pool.images, labels=pool.labels,
+    images, success, _ = adversarial(spec, study)
+    other = attacks.run(
+        AGREEMENT[spec["attack"]], model, pool.images, pool.labels,
         dataset=spec["dataset"], device=study.device,
     )  # fmt: skip
-    found = [run(name, **fixed), run(other, **theirs)]
-    both = right & found[0].success & found[1].success
-    l2 = [(f.images - pool.images).flatten(1).norm(dim=1)[both].median().item() for f in found]
+    found = [(images[:n], success[:n]), (other.images, other.success)]
+    both = right & found[0][1] & found[1][1]
+    sizes = [(changed - pool.images).flatten(1).norm(dim=1)[both] for changed, _ in found]
     return {
         "n": int(right.sum()),
-        "success": [int((f.success & right).sum()) for f in found],
+        "success": [int((done & right).sum()) for _, done in found],
         "both": int(both.sum()),
-        "l2": l2,
+        "l2": [size.double().median().item() if len(size) else None for size in sizes],
         "weights": hash_,
     }
 
@@ -149,13 +166,19 @@ def second(spec: Spec, study: Study) -> dict[str, Any]:
 def examples(spec: Spec, study: Study) -> dict[str, Any]:
     """One image, attacked, and through each of the paper's columns: as uint8, with what is read.
 
-    The first of the draw that is read rightly when clean and wrongly after the attack.
+    The first of the draw that is read rightly when clean and, if there is one, wrongly after each
+    of the four attacks.
     """
     model, hash_ = networks.classifier(spec, study)
     images, success, pool = adversarial(spec, study)
     right = predict(model, pool.images, device=study.device) == pool.labels
-    turned = (success & right).nonzero().flatten()
-    index = int(turned[0]) if len(turned) else 0
+    turned = success & right
+    if spec["attack"] in (CLEAN, *MAIN):  # the same image for all of them
+        every = [adversarial({**spec, "attack": label}, study)[1] for label in MAIN]
+        n = min(map(len, every))
+        all_ = right[:n] & torch.stack([done[:n] for done in every]).all(0)
+        turned = all_ if all_.any() else turned
+    index = int(turned.nonzero()[0]) if turned.any() else 0
     clean, hit = pool.images[index : index + 1], images[index : index + 1]
     hashes: dict[str, str] = {}
     kept, names = [clean, hit], ["original", "attacked"]
@@ -183,23 +206,21 @@ def examples(spec: Spec, study: Study) -> dict[str, Any]:
 def depends_small(spec: Spec, study: Study) -> dict[str, Any]:
     return {
         **depends({k: v for k, v in spec.items() if k != "attack"}, study),
-        "small": settings(study.profile, spec["dataset"], small=True),
+        "small": small_settings(study.profile, spec["dataset"]),
         "pgd": attacks.get("pgd").version,
         "fresh": FRESH,
+        "stand-ins": {k: VERSIONS[k] for k in ("soft_jpeg", "held", "blur")},
     }
 
 
 def depends_on_both(spec: Spec, study: Study) -> dict[str, Any]:
-    name, fixed, other, theirs = AGREEMENT[spec["attack"]]
-    return {
-        **depends_on_classifier({k: v for k, v in spec.items() if k != "attack"}, study),
-        "attacks": [[name, attacks.get(name).version, fixed], [other, theirs]],
-    }
+    return {**depends_on_classifier(spec, study), "other": AGREEMENT[spec["attack"]]}
 
 
 def depends_shown(spec: Spec, study: Study) -> dict[str, Any]:
     name = "+".join(columns(spec["dataset"]))
-    return depends({**spec, "defense": name}, study)
+    every = [attack_of(label) for label in MAIN]
+    return {**depends({**spec, "defense": name}, study), "all": every}
 
 
 KNOWING = Table("knowing", knowing, depends_small, flags=flags)

@@ -16,6 +16,7 @@ from washout.metrics import mcnemar
 from washout.metrics.intervals import quantile
 from washout.papers import Claim
 from washout.report import Judgment
+from washout.report.verdicts import CLOSE
 from washout.store import Row
 from washout.study import Missing
 
@@ -31,6 +32,7 @@ class Grid:
     """The cells of each dataset's own network, without those on the whole test set."""
 
     def __init__(self, rows: Rows):
+        self.planned = [row.spec["dataset"] for row in rows]
         self.rows = [row for row in rows if isinstance(row, Row) and not row.spec.get("whole")]
         self.rows = [row for row in self.rows if "-" not in row.spec["net"]]
         self.cells = {
@@ -39,8 +41,8 @@ class Grid:
 
     @property
     def datasets(self) -> list[str]:
-        """The paper's datasets that there are cells of, or else the bundled ones."""
-        found = dict.fromkeys(row.spec["dataset"] for row in self.rows)
+        """The paper's datasets that the rows are about, there or missing, or else the bundled."""
+        found = dict.fromkeys(self.planned)
         return [name for name in AUTO if name in found] or list(found)
 
     def row(self, dataset: str, attack: str, defense: str) -> Row | None:
@@ -65,21 +67,61 @@ class Grid:
         return np.mean([bits[:n] for bits in found if bits is not None], axis=0)
 
 
+def _paired(better: Bits | None, worse: Bits | None) -> Bits | None:
+    """Each image's gain, on the images of the smaller; None if a cell is missing."""
+    if better is None or worse is None:
+        return None
+    n = min(len(better), len(worse))
+    return better[:n].astype(float) - worse[:n].astype(float)
+
+
 def oftener(claim: Claim, what: str, better: Bits | None, worse: Bits | None) -> Judgment:
-    """Whether images fare better in one than in another, by an exact sign test on images.
+    """Whether images fare better in one than in another.
+
+    Right or wrong: an exact McNemar test on images. Shares of several cells: the 95 % interval of
+    the mean gain.
 
     Args:
         better, worse: for each image right or wrong, or a share of cells.
     """
-    if better is None or worse is None:
+    change = _paired(better, worse)
+    if change is None:
         return Judgment("not computed", claim)
-    n = min(len(better), len(worse))
-    change = better[:n].astype(float) - worse[:n].astype(float)
-    won, lost = int((change > 1e-9).sum()), int((change < -1e-9).sum())
+    if not np.isin(change, (-1, 0, 1)).all():
+        return above(claim, what, change, 0.0)
+    won, lost = int((change > 0).sum()), int((change < 0).sum())
     p = mcnemar(won, lost)
     word = "undecided" if p >= 0.05 else "holds" if won > lost else "contradicted"
     points = f"{100 * change.mean():+.0f}".replace("-", "−")
     return Judgment(word, claim, f"{what}: {points} points, {won} images to {lost}")
+
+
+def _interval(change: Bits) -> tuple[float, float, str]:
+    reach = quantile(0.95) * float(change.std() / np.sqrt(len(change)))
+    low, high = float(change.mean()) - reach, float(change.mean()) + reach
+    said = f"{100 * change.mean():+.0f} points [{100 * low:+.0f}, {100 * high:+.0f}]"
+    return low, high, said.replace("-", "−")
+
+
+def no_gain(claim: Claim, what: str, other: Bits | None, own: Bits | None) -> Judgment:
+    """That another setting gains nothing: at most five points, by the 95 % interval."""
+    change = _paired(other, own)
+    if change is None:
+        return Judgment("not computed", claim)
+    low, high, said = _interval(change)
+    word = "contradicted" if low > 0 else "holds" if high <= CLOSE else "undecided"
+    return Judgment(word, claim, f"{what}: {said}")
+
+
+def level(claim: Claim, what: str, other: Bits | None, own: Bits | None) -> Judgment:
+    """That two settings do the same: the 95 % interval within five points of 0."""
+    change = _paired(other, own)
+    if change is None:
+        return Judgment("not computed", claim)
+    low, high, said = _interval(change)
+    inside, outside = max(-low, high) <= CLOSE, low > CLOSE or high < -CLOSE
+    word = "holds" if inside else "contradicted" if outside else "undecided"
+    return Judgment(word, claim, f"{what}: {said}")
 
 
 def above(claim: Claim, what: str, scores: Bits | None, others: Bits | float | None) -> Judgment:

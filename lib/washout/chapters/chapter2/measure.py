@@ -17,14 +17,15 @@ from washout.chapters.chapter2.settings import (
     CAP,
     CAPPED,
     CONTROLS,
+    FIXED,
     MAIN,
     OTHER_VQ,
     PROFILES,
     QUALITIES,
+    SWEEP,
     VARIANTS,
     columns,
     kind,
-    settings,
     vq_recipe,
 )
 from washout.data import Split
@@ -34,7 +35,10 @@ from washout.store import Spec
 from washout.study import Study, Table
 
 # Raised when what is measured changes; every row depends on them.
-VERSIONS = {"measure": 1, "jpeg": 1, "blur": 1, "kmeans": 1, "tvm": 1, "vqvae": 1}
+VERSIONS = {
+    "measure": 1, "jpeg": 1, "soft_jpeg": 1, "blur": 1, "kmeans": 1, "held": 1, "tvm": 1,
+    "vqvae": 1,
+}  # fmt: skip
 BATCH = 500  # images at a time through a defense
 SLOW = ("cw",)  # attacks that see fewer images
 CLEAN = "none"
@@ -130,6 +134,8 @@ def attack(spec: Spec, study: Study) -> dict[str, Any]:
         "success": packed(success),
         "wrong": packed(predict(model, images, device=study.device) != pool.labels),
         "margins": packed_floats(margins),
+        "sizes": {"l2": packed_floats(sizes.l2), "linf": packed_floats(sizes.linf)},
+        "labels": packed_floats(pool.labels.float()),
         "l2": _median(sizes.l2[hit]),
         "linf": _median(sizes.linf[hit]),
         "attacked": int(right.sum()),
@@ -178,18 +184,20 @@ def vq(spec: Spec, study: Study) -> dict[str, Any]:
     )
     model, _ = networks.classifier(spec, study)
     test = networks.dataset(spec["dataset"], str(study.data)).test[:2000]
-    error, right = 0.0, 0
+    error = 0.0
+    right: list[Tensor] = []
     with torch.inference_mode(), evaluating(model):
         for x, y in zip(test.images.split(BATCH), test.labels.split(BATCH), strict=True):
             x, y = x.to(study.device), y.to(study.device)
             out = net.reconstruct(x)
             error += (out - x).square().mean((1, 2, 3)).sum().item()
-            right += int((model(out).argmax(1) == y).sum())
+            right.append((model(out).argmax(1) == y).cpu())
         perplexity = float(net.perplexity(test.images.to(study.device)))
     return {
         "n": len(test),
         "mse": error / len(test),
-        "correct": right,
+        "correct": int(torch.cat(right).sum()),
+        "right": packed(torch.cat(right)),
         "perplexity": perplexity,
         "parameters": sum(p.numel() for p in net.parameters()),
         "weights": hash_,
@@ -200,7 +208,7 @@ def vq(spec: Spec, study: Study) -> dict[str, Any]:
 def depends_on_classifier(spec: Spec, study: Study) -> dict[str, Any]:
     recipe = networks.recipe_of(spec, study.profile)
     found = {
-        "settings": settings(study.profile, spec["dataset"]),
+        "n": count(spec, study) if "attack" in spec else None,
         "versions": {"measure": VERSIONS["measure"]},
         "recipe": recipe.key(),
         "weights": networks.stored_hash(recipe, study),
@@ -218,7 +226,8 @@ def depends_on_classifier(spec: Spec, study: Study) -> dict[str, Any]:
 def depends(spec: Spec, study: Study) -> dict[str, Any]:
     """What a row with a defense depends on."""
     name = full_name(spec["defense"], spec["dataset"])
-    versions = {k: v for k, v in VERSIONS.items() if k in name or (k == "blur" and "gauss" in name)}
+    words = name.replace("gauss", "blur")
+    versions = {k: v for k, v in VERSIONS.items() if k in words}
     return {
         **depends_on_classifier(spec, study),
         "defense": [name, versions],
@@ -245,19 +254,16 @@ def _vqs(spec: Spec, study: Study, noises: list[str]) -> dict[str, Any]:
 
 def flags(spec: Spec) -> list[str]:
     """What the command line needs besides the table, for a row that the plain plan lacks."""
-    words = ["--dataset", spec["dataset"]] if spec["dataset"] not in AUTO else []
-    if spec.get("attack", CLEAN) not in (CLEAN, *MAIN, *VARIANTS):
-        words += ["--attack", spec["attack"]]
-    if "defense" in spec and "attack" in spec and not _planned(spec):
+    name = spec["dataset"]
+    words = ["--dataset", name] if name not in AUTO else []
+    label, sort = spec.get("attack", CLEAN), kind(name)
+    usual = label in (CLEAN, *MAIN, *FIXED[sort], *SWEEP, "pgd-min-eps", "deepfool")
+    known = (*columns(name), *CONTROLS[sort], *QUALITIES, *ABLATION[sort], *OTHER_VQ)
+    if not usual:
+        words += ["--attack", label]
+    if "attack" in spec and spec.get("defense", "none") not in (known if usual else columns(name)):
         words += ["--defense", spec["defense"]]
     return words if spec["seed"] == 0 else [*words, "--seed", str(spec["seed"])]
-
-
-def _planned(spec: Spec) -> bool:
-    """Whether the plain plan has a cell's defense."""
-    sort = kind(spec["dataset"])
-    known = (*columns(spec["dataset"]), *CONTROLS[sort], *QUALITIES, *ABLATION[sort], *OTHER_VQ)
-    return spec["defense"] in known
 
 
 BASELINE = Table("baseline", baseline, depends_on_classifier, flags=flags)

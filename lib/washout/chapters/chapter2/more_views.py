@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from washout.chapters.bits import unpacked
+import numpy as np
+
+from washout.chapters.bits import unpacked, unpacked_floats
 from washout.chapters.chapter2.grid import Grid, Rows
 from washout.chapters.chapter2.measure import CLEAN
-from washout.chapters.chapter2.settings import MAIN, columns
+from washout.chapters.chapter2.settings import MAIN, PROFILES, columns, kind
 from washout.chapters.chapter2.views import SETS, attack_name, name, present, rate
 from washout.chapters.shown import stored
 from washout.metrics import wilson
@@ -21,35 +23,45 @@ KNOWN = {
 
 
 def show_modes(cells: Rows, attacks: Rows, dataset: str) -> None:
-    """Accuracy in three ways of counting: failures as they are, as lost images, and none of them.
+    """Accuracy in four ways of counting.
 
     The paper's library returned images of NaN where it failed, and an already misread image as it
-    was. The second way counts those failures as wrong, the third leaves out whatever was wrong
-    before and whatever the attack could not turn.
+    was. NaN makes every logit NaN, of which the first is taken: class 0.
     """
-    own = [r for r in cells if r.spec["dataset"] == dataset]
     grid = Grid(cells)
+    own = [
+        r
+        for r in attacks
+        if r.spec["dataset"] == dataset
+        and r.spec["attack"] in MAIN
+        and "-" not in r.spec["net"]
+        and not r.spec.get("whole")
+    ]
     lines = []
-    for row in stored(attacks, dataset=dataset):
-        if row.spec["attack"] not in MAIN or "-" in row.spec["net"] or row.spec.get("whole"):
-            continue
+    for row in stored(own):
         v, label = row.values, row.spec["attack"]
         before, done = (unpacked(v[word], v["n"]) for word in ("right", "success"))
+        zero = unpacked_floats(v["labels"]) == 0
+        turned = before & done
         for defense in columns(dataset):
             bits = grid.bits(dataset, label, defense)
-            if bits is None or not (before & done).any():
+            if bits is None or len(bits) != v["n"] or not turned.any():
                 continue
-            turned = before & done
             lines.append(
                 {
                     "attack": attack_name(label),
                     "defense": name(defense),
-                    "all images": rate(int(bits.sum()), len(bits)),
-                    "failures count as wrong": rate(int((bits & done).sum()), len(bits)),
-                    "only images that were turned": rate(int(bits[turned].sum()), turned.sum()),
+                    "failures as they were": rate(int(bits.sum()), len(bits)),
+                    "failures wrong": rate(int((bits & done).sum()), len(bits)),
+                    "failures read as class 0": rate(
+                        int(np.where(done, bits, zero).sum()), len(bits)
+                    ),
+                    "only images that were turned": rate(
+                        int(bits[turned].sum()), int(turned.sum())
+                    ),
                 }
             )
-    caption = f"Three ways to count, {SETS[dataset]}: smallest changes."
+    caption = f"Four ways to count, {SETS[dataset]}: smallest changes."
     present(own, lines, caption, f"modes-{dataset}")
 
 
@@ -79,9 +91,10 @@ def show_vq(rows: Rows) -> None:
             {
                 "dataset": SETS[spec["dataset"]],
                 "training noise": spec["noise"].replace("-", ", "),
-                "hidden, codes": f"{spec['hidden']}, {spec['codes']}" if "hidden" in spec else "",
+                "hidden": spec.get("hidden", PROFILES[row.profile].hidden[spec["dataset"]]),
+                "codes": spec.get("codes", 512),
                 "mean squared error": f"{v['mse']:.5f}",
-                "published": PUBLISHED.get(spec["dataset"], ""),
+                "published": PUBLISHED.get(spec["dataset"], "") if spec["noise"] == "0" else "",
                 "codes in use (perplexity)": f"{v['perplexity']:.0f}",
                 "clean accuracy through it": rate(v["correct"], v["n"]),
                 "parameters": v["parameters"],
@@ -116,11 +129,16 @@ def show_knowing(rows: Rows, dataset: str) -> None:
 
 
 def show_second(rows: Rows) -> None:
-    other = {"cw-fb2": "foolbox's DDN", "deepfool-fb2": "foolbox's DeepFool"}
+    other = {
+        "cw-fb2": "foolbox's DDN",
+        "deepfool-fb2": "foolbox's DeepFool",
+        "deepfool": "foolbox's DeepFool",
+    }
+    ours = {"deepfool": "DeepFool, overshoot at the end"}
     lines = [
         {
             "dataset": SETS[row.spec["dataset"]],
-            "ours": attack_name(row.spec["attack"]),
+            "ours": ours.get(row.spec["attack"], attack_name(row.spec["attack"])),
             "fooled": rate(row.values["success"][0], row.values["n"]),
             "median L2": f"{row.values['l2'][0]:.3f}",
             "second": other[row.spec["attack"]],
@@ -129,14 +147,13 @@ def show_second(rows: Rows) -> None:
             "ratio": f"{row.values['l2'][0] / row.values['l2'][1]:.3f}",
         }
         for row in stored(rows)
+        if row.values["both"]
     ]
     present(rows, lines, "A second library on the same images.", "second")
 
 
 def show_resamples(cells: Rows) -> None:
     """Five draws of 1,000 out of all test images: how far a subset's accuracy wanders."""
-    import numpy as np
-
     lines = []
     source = np.random.default_rng(0)
     for row in stored(cells):
@@ -173,8 +190,8 @@ def conclusion(cells: Rows, knowing: Rows) -> str:
                 f"**{SETS[dataset]}.** Through JPEG 90 accuracy is {_short(small)} after PGD that "
                 f"stops at the smallest change and {_short(large)} after PGD with a fixed budget "
                 f"({attack_name(fixed)})"
-                + (f"; rounding to 8 bits alone leaves {_short(rounded)} of the former." if rounded
-                   else ".")
+                + (f"; after the former and rounding to 8 bits alone it is {_short(rounded)}."
+                   if rounded else ".")
             )  # fmt: skip
         known = [
             r for r in knowing
@@ -183,10 +200,10 @@ def conclusion(cells: Rows, knowing: Rows) -> str:
         ]  # fmt: skip
         if known:
             best = max(known, key=lambda r: r.values["mean_correct"] / r.values["n"])
+            left = 100 * best.values["mean_correct"] / best.values["n"]
             said.append(
                 f"Against PGD that knows the defense the best of them, "
-                f"{name(best.spec['defense'])}, leaves {100 * best.values['mean_correct'] / best.values['n']:.0f} % "
-                f"of {best.values['n']} images."
+                f"{name(best.spec['defense'])}, leaves {left:.0f} % of {best.values['n']} images."
             )
     return " ".join(said) if said else "*Not computed yet.*"
 
@@ -195,3 +212,57 @@ def _short(row: Row) -> str:
     low, high = wilson(row.values["correct"], row.values["n"])
     share = 100 * row.values["correct"] / row.values["n"]
     return f"{share:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def show_hypotheses(cells: Rows, attacks: Rows) -> None:
+    """H1 to H7, each with the numbers that decide."""
+    grid = Grid(cells)
+    lines = []
+
+    def share(dataset: str, attack: str, defense: str) -> str:
+        row = grid.row(dataset, attack, defense)
+        return "–" if row is None else _short(row)
+
+    for dataset in grid.datasets:
+        gray = kind(dataset) == "gray"
+        budget = "pgd-0.3" if gray else "pgd-8/255"
+        hit = [
+            r for r in stored(attacks, dataset=dataset) if r.spec["attack"] == "deepfool-batch64"
+        ]
+        numbers = {
+            "H1: what JPEG recovers is a matter of stopping at the boundary": (
+                f"JPEG 90: PGD, smallest {share(dataset, 'pgd-min', 'jpeg90')}, "
+                f"{attack_name(budget)} {share(dataset, budget, 'jpeg90')}; rounding alone: "
+                f"{share(dataset, 'pgd-min', '8bit')}"
+            ),
+            "H3: DeepFool is hard only where its steps are too long": (
+                f"TVM: DeepFool {share(dataset, 'deepfool-fb2', 'tvm')}, step × 2 "
+                f"{share(dataset, 'deepfool-x2', 'tvm')}, batches of 64 "
+                f"{share(dataset, 'deepfool-batch64', 'tvm')}"
+                + (f", where its median L∞ is {hit[0].values['linf']:.2g}" if hit else "")
+            ),
+            "H4: the literal Gaussian changes next to nothing": (
+                f"clean {share(dataset, CLEAN, 'gauss')}; {attack_name(budget)} "
+                f"{share(dataset, budget, 'gauss')}, undefended {share(dataset, budget, 'none')}"
+            ),
+            "H5: JPEG's quality matters once a budget is spent": (
+                f"quality 25 and 90: PGD, smallest {share(dataset, 'pgd-min', 'jpeg25')}, "
+                f"{share(dataset, 'pgd-min', 'jpeg90')}; {attack_name(budget)} "
+                f"{share(dataset, budget, 'jpeg25')}, {share(dataset, budget, 'jpeg90')}"
+            ),
+            "H6: TVM is held back by what it costs clean images": (
+                f"clean {share(dataset, CLEAN, 'tvm')}, with the border of its first code "
+                f"{share(dataset, CLEAN, 'tvm-four')}"
+            ),
+            "H7: a slip in the range makes the VQ-VAE the worst": (
+                f"clean {share(dataset, CLEAN, 'vqvae0')}, input not rescaled "
+                f"{share(dataset, CLEAN, 'vqvae0-range')}, output wrapped around "
+                f"{share(dataset, CLEAN, 'vqvae0-wrap')}"
+            ),
+        }  # fmt: skip
+        lines += [
+            {"dataset": SETS[dataset], "hypothesis": words, "accuracy": found}
+            for words, found in numbers.items()
+        ]
+    rows = [r for r in cells if not r.spec.get("whole")]
+    present(rows, lines if stored(rows) else [], "Hypotheses and what decides.", "hypotheses")

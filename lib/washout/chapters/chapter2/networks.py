@@ -45,8 +45,14 @@ def recipe_of(spec: Spec, profile: str) -> Recipe:
     net, _, through = spec["net"].partition(RETRAINED)
     found = classifier_recipe(spec["dataset"], net, profile, spec["seed"])
     if through:
-        found = replace(found, data=f"{spec['dataset']}-{through}")
+        found = replace(found, data=washed_name(spec["dataset"], through, profile, spec["seed"]))
     return found
+
+
+def washed_name(dataset: str, defense: str, profile: str, seed: int) -> str:
+    """What a dataset through a VQ-VAE is called: another VQ-VAE, another name."""
+    recipe = vq_recipe(dataset, defense.removeprefix("vqvae"), profile, seed)
+    return f"{dataset}-{defense}-{recipe.key().rsplit('-', 1)[-1]}"
 
 
 def classifier(spec: Spec, study: Study) -> tuple[nn.Module, str]:
@@ -98,7 +104,7 @@ def washed(spec: Spec, study: Study, defense: str) -> Dataset:
 
     return replace(
         found,
-        name=f"{found.name}-{defense}",
+        name=washed_name(found.name, defense, study.profile, spec["seed"]),
         train=through(found.train),
         validation=through(found.validation),
     )

@@ -23,6 +23,8 @@ from washout.store import Row
 from washout.study import Missing, Study
 
 Rate = tuple[float, float, float]
+# Names for one picture would be too many; these stand in the tables.
+UNDRAWN = ("deepfool-softmax", "cw-0.3", "deepfool-0.3", "pgd-min-eps")
 SHORT = dict(
     zip(WORDS, ("none", "JPEG", "Gauss", "K-means", "TVM", *(f"VQ {w[5:]}" for w in VQ)),
         strict=True)
@@ -49,7 +51,7 @@ def _nothing(rows: Rows, what: str) -> bool:
 def grid(cells: Rows, dataset: str, attacks: Sequence[str]) -> Figure | None:
     """Figure 6 for one dataset: attacks by defenses, with what the paper's prose says of them."""
     own = [r for r in cells if r.spec["dataset"] == dataset and r.spec["attack"] in attacks]
-    if _nothing(own, f"grid of {SETS[dataset]}"):
+    if _nothing(own, f"grid of {SETS.get(dataset, dataset)}"):
         return None
     found = Grid(own)
     rates, words = {}, {}
@@ -57,23 +59,23 @@ def grid(cells: Rows, dataset: str, attacks: Sequence[str]) -> Figure | None:
     for attack in attacks:
         line = {SHORT[word]: found.row(dataset, attack, word) for word in WORDS}
         if any(line.values()):
-            rates[attack_name(attack)] = {k: _rate(row) if row else None for k, row in line.items()}
-            words[attack_name(attack)] = {
-                SHORT[word]: text for word, text in printed.get(attack, {}).items()
-            }
+            n = next(row.values["n"] for row in line.values() if row)
+            label = f"{attack_name(attack)}, n {n}"
+            rates[label] = {k: _rate(row) if row else None for k, row in line.items()}
+            words[label] = {SHORT[word]: text for word, text in printed.get(attack, {}).items()}
     return figures.cells(rates, printed=words)
 
 
 def boundary(cells: Rows, attacks: Rows, dataset: str) -> Figure | None:
     """Accuracy after each defense against how far past the boundary the attack went."""
     own = [r for r in attacks if r.spec["dataset"] == dataset]
-    if _nothing(own, f"margins of {SETS[dataset]}"):
+    if _nothing(own, f"margins of {SETS.get(dataset, dataset)}"):
         return None
     found = Grid(cells)
     points: dict[str, list] = {}
     for row in stored(own):
         v, label = row.values, row.spec["attack"]
-        if "-" in row.spec["net"] or row.spec.get("whole"):
+        if "-" in row.spec["net"] or row.spec.get("whole") or label in UNDRAWN:
             continue
         turned = unpacked(v["right"], v["n"]) & unpacked(v["wrong"], v["n"])
         if turned.sum() < 5:
@@ -81,7 +83,7 @@ def boundary(cells: Rows, attacks: Rows, dataset: str) -> Figure | None:
         margin = max(float(np.median(unpacked_floats(v["margins"])[turned])), 1e-4)
         for word in WORDS[1:6]:
             bits = found.bits(dataset, label, word)
-            if bits is None:
+            if bits is None or len(bits) != len(turned):  # of another profile
                 continue
             k, n = int(bits[turned].sum()), int(turned.sum())
             points.setdefault(SHORT[word], []).append(
@@ -152,6 +154,7 @@ def confusions(cells: Rows, dataset: str, classes: Sequence[str]) -> Figure | No
     ):
         row = found.row(dataset, attack, defense)
         if row is None:
+            display(Markdown("*Not part of a run for this attack.*"))
             return None
         tables[title] = np.array(row.values["confusion"])
         errors = tables[title].copy()
@@ -187,12 +190,15 @@ def sweep(cells: Rows, dataset: str, prefix: str, suffix: str, xlabel: str) -> F
         for attack, line in every.items()
         if set(line) == set(x)
     }
+    if not lines:
+        display(Markdown("*Not part of a run for this attack.*"))
+        return None
     return figures.sweep(x, lines, xlabel=xlabel, ylabel="accuracy")
 
 
 def classes_of(dataset: str) -> tuple[str, ...]:
     """Class names that need no download."""
-    if dataset in ("mnist", "digits"):
+    if dataset != "cifar10":
         return tuple(map(str, range(10)))
     return ("plane", "auto", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from washout.training import Recipe
@@ -53,7 +53,6 @@ FIXED: dict[str, tuple[str, ...]] = {
     "color": ("fgsm-0.3", "pgd-0.3", "cw-0.3", "deepfool-0.3", "fgsm-8/255", "pgd-8/255"),
 }
 SWEEP = (
-    "pgd-min-eps",
     *(f"deepfool-x{f:g}" for f in FACTORS),
     *(f"deepfool-batch{n}" for n in BATCHED),
     "deepfool-linf",
@@ -154,8 +153,8 @@ PROFILES = {
     ),
     "laptop": Profile(
         n={"mnist": 500, "cifar10": 200},
-        n_slow={"mnist": 200, "cifar10": 100},
-        n_small={"mnist": 50, "cifar10": 50},
+        n_slow={"mnist": 200, "cifar10": 60},
+        n_small={"mnist": 50, "cifar10": 40},
         steps=20,
         samples=2,
         net={**NETS, "cifar10": "resnet"},
@@ -180,13 +179,10 @@ PROFILES = {
 }
 
 
-def settings(profile: str, dataset: str, small: bool = False) -> dict[str, Any]:
-    """The profile's numbers that a dataset's rows depend on; those of small tables if ``small``."""
-    values = asdict(PROFILES[profile])
-    left = ("epochs", "vq_epochs", "hidden", "whole", "retrained", "net")  # recipes, specifications
-    for name in (*left, *(() if small else ("n_small", "steps", "samples"))):
-        del values[name]
-    return {k: v.get(dataset) if isinstance(v, dict) else v for k, v in values.items()}
+def small_settings(profile: str, dataset: str) -> dict[str, Any]:
+    """What the rows about the attacker who knows depend on."""
+    found = PROFILES[profile]
+    return {"n": found.n_small[dataset], "steps": found.steps, "samples": found.samples}
 
 
 def classifier_recipe(dataset: str, net: str, profile: str, seed: int) -> Recipe:

@@ -124,7 +124,11 @@ def show_baseline(rows: Rows) -> None:
 
 def show_attacks(rows: Rows, dataset: str) -> None:
     """Success counted over images that were read rightly before."""
-    own = [r for r in rows if r.spec["dataset"] == dataset]
+    own = [
+        r
+        for r in rows
+        if r.spec["dataset"] == dataset and "-" not in r.spec["net"] and not r.spec.get("whole")
+    ]
     lines = []
     for row in stored(own):
         v = row.values

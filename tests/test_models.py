@@ -124,7 +124,7 @@ def test_dropout_gradient_and_eval():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "alexnet"}, r"model: got 'resnet'; allowed are lenet, feinman"),
+        ({"name": "alexnet"}, r"model: got 'alexnet'; allowed are lenet, feinman"),
         ({"in_channels": 0}, r"in_channels: got 0; allowed are whole numbers from 1 up"),
         ({"classes": 1}, r"classes: got 1"),
         ({"size": 12}, r"size: got 12 pixels; LeNet takes images of at least 16"),

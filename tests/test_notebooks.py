@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "book" / "chapter3.ipynb"
 CHAPTER1 = ROOT / "book" / "chapter1.ipynb"
+CHAPTER2 = ROOT / "book" / "chapter2.ipynb"
 pytest.importorskip("papermill")
 
 
@@ -74,6 +75,23 @@ def test_chapter1_end_to_end_on_bundled_data(tmp_path):
     stored = tmp_path / "results" / "local" / "chapter1"
     assert (stored / "control.jsonl").is_file()
     assert b'"attack":"ifgsm"' not in (stored / "curve.jsonl").read_bytes()
+
+
+def test_chapter2_with_a_composed_defense(tmp_path):
+    out = tmp_path / "out.ipynb"
+    parameters = ["-p", "attack", "pgd", "-p", "dataset", "digits", "-p", "profile", "smoke"]
+    parameters += ["-p", "defense", "jpeg75+tvm", "-p", "device", "cpu"]
+    done = papermill(str(CHAPTER2), str(out), *parameters, folder=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    shown = text(out)
+    assert "attack: pgd | dataset: digits | profile: smoke" in shown
+    assert "JPEG 75, then TVM" in shown
+    assert "Traceback" not in shown
+    stored = tmp_path / "results" / "local" / "chapter2" / "cell.jsonl"
+    assert stored.read_bytes().count(b"\n") == 4  # clean and PGD, with it and without
+    wrong = papermill(str(CHAPTER2), str(out), "-p", "defense", "jepg", folder=tmp_path)
+    assert wrong.returncode != 0
+    assert "defense: got 'jepg'; allowed are JPEG" in wrong.stderr
 
 
 def test_an_impossible_parameter_stops_with_the_allowed_ones(tmp_path):

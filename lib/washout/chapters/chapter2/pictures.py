@@ -63,6 +63,9 @@ def grid(cells: Rows, dataset: str, attacks: Sequence[str]) -> Figure | None:
             label = f"{attack_name(attack)}, n {n}"
             rates[label] = {k: _rate(row) if row else None for k, row in line.items()}
             words[label] = {SHORT[word]: text for word, text in printed.get(attack, {}).items()}
+    if not rates:
+        display(Markdown("*Not part of a run for this attack or defense.*"))
+        return None
     return figures.cells(rates, printed=words)
 
 

@@ -11,6 +11,7 @@ from washout.models.cnn2 import CNN2
 from washout.models.cnn6 import CNN6
 from washout.models.densenet import DenseNet
 from washout.models.feinman import Feinman
+from washout.models.glow import Glow
 from washout.models.layers import Dropout, Normalize
 from washout.models.lenet import LeNet
 from washout.models.resnet import ResNet
@@ -26,6 +27,7 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "densenet": DenseNet,
     "resnet": ResNet,
     "vqvae": VQVAE,
+    "glow": Glow,
 }
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "DenseNet",
     "Dropout",
     "Feinman",
+    "Glow",
     "LeNet",
     "Normalize",
     "ResNet",

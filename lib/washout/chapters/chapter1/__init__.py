@@ -35,6 +35,7 @@ from washout.chapters.chapter1.settings import (
     VARIANTS,
 )
 from washout.chapters.parameters import Parameters, check_parameters
+from washout.chapters.plans import merged
 from washout.models import imagenet
 from washout.store import Row, Spec
 from washout.study import Missing, Study, Table
@@ -124,7 +125,7 @@ def plan(
             entries.append((KNOWING, knowing(base)))
         if attack == "all" and name == "cifar10" and study.profile == "paper":
             entries += longer(study, first)
-    return merged(entries)
+    return merged(entries, last=[KNOWING])
 
 
 def _seeds(name: str, seeds: Sequence[int]) -> Sequence[int]:
@@ -163,14 +164,6 @@ def longer(study: Study, seed: int) -> list[tuple[Table, list[Spec]]]:
         (BETA, [s for size in SHAPES["cifar10"] for s in beta_specs(base, study, size)]),
         (CURVE, [{**base, "attack": "none"}, *hit]),
     ]
-
-
-def merged(entries: list[tuple[Table, list[Spec]]]) -> list[tuple[Table, list[Spec]]]:
-    """One entry for each table, in the order of its first."""
-    tables: dict[str, tuple[Table, list[Spec]]] = {}
-    for table, specs in entries:
-        tables.setdefault(table.name, (table, []))[1].extend(specs)
-    return [entry for entry in tables.values() if entry[1]]
 
 
 def rows(parameters: Parameters, table: Table) -> list[Row | Missing]:

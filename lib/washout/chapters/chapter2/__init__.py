@@ -32,6 +32,7 @@ from washout.chapters.chapter2.settings import (
     kind,
 )
 from washout.chapters.parameters import Parameters, check_parameters
+from washout.chapters.plans import merged
 from washout.store import Row, Spec
 from washout.study import Missing, Study, Table
 
@@ -78,7 +79,7 @@ def plan(
             entries += _one_attack(base, found.attacks)
             continue
         entries += _whole(base, study)
-    return _merged(entries)
+    return merged(entries, last=[KNOWING])
 
 
 def _one_attack(base: Spec, labels: Sequence[str]) -> list[tuple[Table, list[Spec]]]:
@@ -182,14 +183,6 @@ def knowing(base: Spec) -> list[Spec]:
     rows += [{**row, "eps": LARGEST} for row in best]
     rows += [{**row, "draws": 4} for row in best if row["defense"] == "tvm"]
     return rows
-
-
-def _merged(entries: list[tuple[Table, list[Spec]]]) -> list[tuple[Table, list[Spec]]]:
-    """One entry for each table, in the order of its first."""
-    tables: dict[str, tuple[Table, list[Spec]]] = {}
-    for table, specs in entries:
-        tables.setdefault(table.name, (table, []))[1].extend(specs)
-    return [entry for entry in tables.values() if entry[1]]
 
 
 def rows(parameters: Parameters, table: Table, defense: str = "all") -> list[Row | Missing]:

@@ -207,7 +207,7 @@ def vq(spec: Spec, study: Study) -> dict[str, Any]:
 # ---- what rows depend on -----------------------------------------------------------------------
 def depends_on_classifier(spec: Spec, study: Study) -> dict[str, Any]:
     recipe = networks.recipe_of(spec, study.profile)
-    found = {
+    found: dict[str, Any] = {
         "n": count(spec, study) if "attack" in spec else None,
         "versions": {"measure": VERSIONS["measure"]},
         "recipe": recipe.key(),

@@ -152,9 +152,9 @@ PROFILES = {
         hidden=_all(16),
     ),
     "laptop": Profile(
-        n={"mnist": 500, "cifar10": 200},
-        n_slow={"mnist": 200, "cifar10": 60},
-        n_small={"mnist": 50, "cifar10": 40},
+        n={"mnist": 500, "cifar10": 150},
+        n_slow={"mnist": 100, "cifar10": 40},
+        n_small={"mnist": 50, "cifar10": 30},
         steps=20,
         samples=2,
         net={**NETS, "cifar10": "resnet"},

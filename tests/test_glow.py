@@ -1,4 +1,4 @@
-"""Glow: inverse, volumes and densities against autograd, closed forms and another library."""
+"""Glow: its inverse, and its densities against autograd and closed forms."""
 
 from __future__ import annotations
 
@@ -11,34 +11,11 @@ import torch.nn.functional as F
 from torch.autograd.functional import jacobian
 from torch.distributions import Normal
 
+from glow_cases import as_split, images, shaken, small, take_steps
 from washout import data, models
-from washout.data import Dataset, Split
+from washout.data import Dataset
 from washout.models import Glow
-from washout.models.glow_layers import ActNorm, Coupling, InvertibleConv, ScaledConv, Step
-from washout.training import Recipe, fit, trained
-from washout.training.loop import objective
-
-
-def small(levels: int = 2, channels: int = 2, size: int = 4, **settings) -> Glow:
-    torch.manual_seed(0)
-    return Glow(channels, size, levels=levels, **{"hidden": 8, "depth": 2, **settings}).eval()
-
-
-def shaken(module, by: float = 0.1):
-    """No weight at its start, where much is zero."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.add_(by * torch.randn_like(weight))
-    return module
-
-
-def images(count: int = 3, channels: int = 2, size: int = 4) -> torch.Tensor:
-    return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(1))
-
-
-def as_split(x: torch.Tensor) -> Split:
-    return Split(x, torch.zeros(len(x), dtype=torch.int64))
+from washout.models.glow_layers import ActNorm, ScaledConv
 
 
 @pytest.fixture(scope="module")
@@ -52,20 +29,6 @@ def warm(request, photos) -> Glow:
     glow = small(3, 3, 32, hidden=16, depth=4, coupling=request.param).train()
     take_steps(glow, photos.train.images, 12)
     return glow.eval()
-
-
-def take_steps(glow: Glow, x: torch.Tensor, steps: int, bf16: bool = False) -> list[float]:
-    torch.manual_seed(0)
-    optimizer = torch.optim.Adamax(glow.parameters(), 3e-3)
-    losses = []
-    for _ in range(steps):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = glow.loss(x[torch.randperm(len(x))[:32]])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
 
 
 # ---- shapes --------------------------------------------------------------------------------------
@@ -105,33 +68,7 @@ def test_weights_are_as_many_as_the_layers_say():
     assert sum(p.numel() for p in glow.parameters()) == count
 
 
-def test_a_step_is_the_formula():
-    step, x = shaken(Step(4, 5)).double(), images(3, 4).double()
-    step.mix.double()
-    y = (x + step.norm.bias.view(-1, 1, 1)) * step.norm.log_scale.exp().view(-1, 1, 1)
-    y = torch.einsum("dc,bchw->bdhw", step.mix.matrix(), y)
-    first, second = y[:, :2], y[:, 2:]
-    h = first
-    for layer, boost in ((step.coupling.wide, 1), (step.coupling.deep, 1), (step.coupling.last, 3)):
-        h = F.conv2d(h, layer.weight, layer.bias, padding=layer.weight.shape[-1] // 2)
-        h = h * (boost * layer.log_scale).exp().view(-1, 1, 1)
-        h = h if boost == 3 else F.relu(h)
-    second = (second + h[:, :2]) * torch.sigmoid(h[:, 2:] + 2)
-    torch.testing.assert_close(step(x)[0], torch.cat([first, second], 1))
-
-
 # ---- volumes -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("make", [ActNorm, InvertibleConv, lambda c: Coupling(c, 6)])
-def test_each_layer_knows_its_volume_and_its_inverse(make):
-    torch.manual_seed(0)
-    layer, x = shaken(make(4), 0.3), 2 * images(2, 4, 3) - 1
-    y, log_det = layer(x)
-    matrix = jacobian(lambda v: layer(v[None])[0].flatten(), x[1]).view(36, 36)
-    expected = torch.linalg.slogdet(matrix.double())[1].float()
-    torch.testing.assert_close(log_det.expand(2)[1], expected, rtol=0, atol=1e-4)
-    torch.testing.assert_close(layer.inverse(y), x, rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("coupling", ["affine", "additive"])
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
@@ -179,15 +116,6 @@ def test_at_the_start_it_is_a_rotation_and_its_likelihood_a_gaussians():
     volume = 16 * math.log(torch.sigmoid(torch.tensor(2.0))) + 32 * math.log(255 / 256)
     expected = Normal(0.0, 1.0).log_prob(torch.zeros(32)).sum() + volume
     torch.testing.assert_close(one.encode(gray)[1][0], expected)
-
-
-def test_the_convolution_starts_as_a_rotation():
-    torch.manual_seed(0)
-    mix = InvertibleConv(24)
-    matrix = mix.matrix()
-    torch.testing.assert_close(matrix @ matrix.T, torch.eye(24), rtol=0, atol=1e-5)
-    assert abs(mix.log_s.sum()) < 1e-5
-    assert len(set(mix.permutation.tolist())) == 24
 
 
 # ---- the first batch -----------------------------------------------------------------------------
@@ -318,6 +246,21 @@ def test_a_score_has_fixed_noise_and_leaves_all_as_it_was(warm, photos):
     assert found == pytest.approx(-warm.bits(x).mean().item(), abs=0.1)
 
 
+def test_autocast_leaves_densities_in_single_precision(warm, photos):
+    x = photos.test.images[:16]
+    latents, exact = warm.encode(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, likelihood = warm.encode(x)
+    assert likelihood.dtype == exact.dtype == torch.float32
+    assert all(part.dtype == torch.float32 for part in found)
+    assert not torch.equal(likelihood, exact)
+    assert (likelihood - exact).abs().max() / (3072 * math.log(2)) < 0.01  # bits per dimension
+    assert (found[-1] - latents[-1]).abs().mean() < 0.02
+    warm.bf16 = True
+    assert torch.equal(warm.encode(x)[1], likelihood)
+    warm.bf16 = False
+
+
 # ---- samples -------------------------------------------------------------------------------------
 def test_samples(warm):
     still = warm.sample(2, 0.0)
@@ -340,91 +283,6 @@ def test_samples_have_the_density_that_the_network_says():
     assert x.std().item() == pytest.approx(256 / 255 / 20, rel=0.01)
     entropy = 32 * (0.5 * math.log(2 * math.pi * math.e) + math.log(256 / 255 / 20))
     assert -glow.encode(x)[1].mean().item() == pytest.approx(entropy, abs=0.3)
-
-
-# ---- training ------------------------------------------------------------------------------------
-@pytest.mark.parametrize("bf16", [False, True])
-def test_a_few_steps_lower_the_loss(photos, bf16):
-    glow = small(3, 3, 32, hidden=16, depth=3).train()
-    losses = take_steps(glow, photos.train.images, 15, bf16)
-    assert all(math.isfinite(loss) for loss in losses)
-    assert losses[-1] < losses[0] - 0.3
-    assert all(bool(p.isfinite().all()) and p.dtype == torch.float32 for p in glow.parameters())
-
-
-def test_autocast_leaves_densities_in_single_precision(warm, photos):
-    x = photos.test.images[:16]
-    latents, exact = warm.encode(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        found, likelihood = warm.encode(x)
-    assert likelihood.dtype == exact.dtype == torch.float32
-    assert all(part.dtype == torch.float32 for part in found)
-    assert not torch.equal(likelihood, exact)
-    assert (likelihood - exact).abs().max() / (3072 * math.log(2)) < 0.01  # bits per dimension
-    assert (found[-1] - latents[-1]).abs().mean() < 0.02
-    warm.bf16 = True
-    assert torch.equal(warm.encode(x)[1], likelihood)
-    warm.bf16 = False
-
-
-def test_extreme_images_stay_finite():
-    glow = small(2, 3, 8).train()
-    for x in (torch.zeros(4, 3, 8, 8), torch.ones(4, 3, 8, 8)):
-        glow.started = False
-        loss = glow.loss(x)
-        loss.backward()
-        assert loss.isfinite()
-        assert all(bool(p.grad.isfinite().all()) for p in glow.parameters())
-
-
-def gradients(count: int = 96) -> Dataset:
-    """Smooth patches: a few numbers say all of each."""
-    x = F.interpolate(images(count, 1, 2), size=8, mode="bilinear")
-    split = as_split((x * 255).round().to(torch.uint8))
-    return Dataset("patches", split[:64], split[64:], split[:0], ("a", "b"), "", "")
-
-
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_training_by_recipe(tmp_path, precision):
-    recipe = Recipe(
-        model="glow", data="patches", epochs=8, batch_size=16, lr=3e-3, precision=precision,
-        model_args=(("depth", 2), ("hidden", 16), ("levels", 2)),
-    )  # fmt: skip
-    made = trained(recipe, data=gradients, write=tmp_path, progress=False)
-    glow, split = made.model, gradients().validation
-    assert isinstance(glow, Glow)
-    assert glow.started
-    assert made.history[-1]["loss"] < made.history[0]["loss"] - 0.5
-    # Half-precision weights are a little worse than those that were trained.
-    assert glow.score(split) == pytest.approx(made.history[-1]["score"], abs=0.1)
-    assert glow.score(split) == pytest.approx(made.record["validation_score"], abs=1e-4)
-    x = split.images / 255
-    assert (glow.decode(glow.encode(x)[0], clamp=False) - x).abs().max() < 1e-4
-    again = trained(recipe, data=lambda: pytest.fail("trained twice"), search=[tmp_path])
-    assert again.model.started
-    assert torch.equal(again.model.latent(x), glow.latent(x))
-
-
-def test_a_killed_training_goes_on_with_the_scales_it_had(tmp_path, one_thread):
-    found, calls = gradients(), []
-    loss, score = objective(small(2, 1, 8))
-
-    def killed(model, split):
-        calls.append(model)
-        return score(model, split) if len(calls) == 1 else 1 / 0
-
-    def run(glow, score, name):
-        fit(
-            glow, found.train, found.validation, loss=loss, score=score, epochs=2, batch_size=16,
-            checkpoint=tmp_path / name, progress=False,
-        )  # fmt: skip
-        return glow.state_dict()
-
-    whole = run(small(2, 1, 8), score, "whole")
-    with pytest.raises(ZeroDivisionError):
-        run(small(2, 1, 8), killed, "parts")
-    parts = run(small(2, 1, 8), score, "parts")
-    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
 
 
 # ---- errors --------------------------------------------------------------------------------------
@@ -462,38 +320,3 @@ def test_bad_calls():
 def test_the_datasets_moments_change_nothing():
     x = images()
     assert torch.equal(small().bits(x), small(mean=[0.1, 0.2], std=[0.3, 0.3]).bits(x))
-
-
-# ---- another library -----------------------------------------------------------------------------
-@pytest.mark.filterwarnings("ignore:torch.lu is deprecated")
-def test_a_step_is_that_of_normflows():
-    """Its blocks lead from latents to data: their inverse is our step."""
-    flows = pytest.importorskip("normflows").flows
-    torch.manual_seed(0)
-    step, x = shaken(Step(6, 5), 0.3), 2 * images(4, 6, 4) - 1
-    block = flows.GlowBlock(6, 5)
-    coupling, mix, norm = block.flows
-    with torch.no_grad():
-        norm.data_dep_init_done.fill_(1)
-        norm.s.copy_(-step.norm.log_scale.view_as(norm.s))
-        norm.t.copy_(-step.norm.bias.view_as(norm.t))
-        for ours, theirs in (("lower", mix.L), ("upper", mix.U), ("log_s", mix.log_S)):
-            theirs.copy_(getattr(step.mix, ours))
-        mix.sign_S.copy_(step.mix.sign)
-        mix.P.copy_(torch.eye(6)[step.mix.permutation])
-        layers = [m for m in coupling.modules() if isinstance(m, torch.nn.Conv2d)]
-        net = step.coupling
-        for theirs, layer in zip(layers, (net.wide, net.deep, net.last), strict=True):
-            scale = (layer.boost * layer.log_scale).exp()
-            weight, bias = layer.weight * scale.view(-1, 1, 1, 1), layer.bias * scale
-            if layer is net.last:  # it subtracts the shift, and takes turns of shift and scale
-                weight[:3], bias[:3] = -weight[:3], -bias[:3]
-                turns = torch.arange(6).view(2, 3).T.flatten()
-                weight, bias = weight[turns], bias[turns]
-            theirs.weight.copy_(weight)
-            theirs.bias.copy_(bias)
-    found, log_det = step(x)
-    expected, expected_log_det = block.inverse(x)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(log_det, expected_log_det, rtol=1e-5, atol=1e-4)
-    torch.testing.assert_close(step.inverse(found), block(expected)[0], rtol=1e-4, atol=1e-5)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 
 from washout.checks import check_count
 
-PAUSE = 2.0  # seconds before rows that others are at are tried again
+PAUSE = 2.0  # seconds, at least, before rows that others are at are tried again
+REST = 5  # times as long as a look at all rows takes
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -56,5 +57,9 @@ def until_done(once: Callable[[], int], deadline: float) -> None:
         once: goes through it, leaves out what other processes are at, and returns what is left.
         deadline: unix time in seconds at which to stop.
     """
-    while once() and time.time() < deadline:
-        time.sleep(PAUSE)
+    while True:
+        start = time.time()
+        if not once() or time.time() >= deadline:
+            return
+        # Looking costs those who compute: a pass that did nothing is short, and followed by a rest.
+        time.sleep(max(PAUSE, min(REST * (time.time() - start), 60.0)))

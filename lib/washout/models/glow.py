@@ -32,6 +32,11 @@ class Glow(nn.Module):
     of its bins. ``dequantize`` adds the noise where it is wanted elsewhere.
 
     The first batch that ``loss`` sees in training mode sets the layers' scales (``initialize``).
+    Training has to start with small steps (schedule ``onecycle``): wide and deep networks burst
+    otherwise, and end where float32 has no inverse.
+
+    On a GPU, PyTorch's convolutions round float32 to 10 bits. For an exact inverse set
+    ``torch.backends.cudnn.conv.fp32_precision = "ieee"``, or take network and images to float64.
 
     Args:
         in_channels: channels of the images.

@@ -71,13 +71,14 @@ class InvertibleConv(nn.Module):
         self.upper = nn.Parameter(upper.triu(1).float())
         self.log_s = nn.Parameter(diagonal.abs().log().float())
         self.register_buffer("sign", diagonal.sign().float())
-        self.register_buffer("permutation", permutation.argmax(1))  # P as the rows that it takes
+        self.register_buffer("permutation", permutation.float())
 
     def matrix(self) -> Tensor:
         """The matrix, (C, C)."""
         diagonal = torch.diag(self.sign * self.log_s.exp())
-        lower = self.lower.tril(-1) + torch.eye(len(self.sign)).to(self.lower)
-        return (lower @ (self.upper.triu(1) + diagonal))[self.permutation]
+        ones = torch.diag(torch.ones_like(self.sign))
+        lower, upper = self.lower.tril(-1) + ones, self.upper.triu(1) + diagonal
+        return self.permutation @ lower @ upper
 
     def initialize(self, x: Tensor) -> Tensor:
         """What it makes of a batch; nothing here depends on it."""

@@ -1,0 +1,103 @@
+"""Rows by several processes: each row once, and what is busy is left to who is at it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from washout import workers
+from washout.__main__ import main
+from washout.files import Busy
+from washout.store import Row
+from washout.study import Missing, Study, Table
+from washout.training import Recipe, trained
+
+
+def double(spec, study):
+    return {"twice": 2 * spec["number"]}
+
+
+def nothing(spec, study):
+    return {}
+
+
+def needs(spec, study):
+    return {"more": study.row(TABLE, {"number": 1}).values["twice"]}
+
+
+TABLE = Table("numbers", double, nothing)
+NEEDS = Table("needs", needs, nothing)
+
+
+def study(tmp_path: Path, **more) -> Study:
+    return Study("chapter1", profile="smoke", device="cpu", progress=False,
+                 results=tmp_path / "results", weights=tmp_path / "weights", **more)  # fmt: skip
+
+
+def key(spec: dict) -> str:
+    return Row("numbers", "smoke", spec, {}, {}).key
+
+
+def test_a_row_that_another_process_is_at_is_left_out(tmp_path):
+    busy = study(tmp_path, patient=False)
+    with busy.store.lock(f"numbers-{key({'number': 1})}"):
+        rows = busy.table(TABLE, [{"number": 1}, {"number": 2}])
+        assert [isinstance(row, Missing) for row in rows] == [True, False]
+        # Nor is a row begun that needs it.
+        (needing,) = busy.table(NEEDS, [{"a": 1}])
+        assert isinstance(needing, Missing)
+        with pytest.raises(Busy):
+            busy.row(TABLE, {"number": 1})
+    assert not any(isinstance(row, Missing) for row in busy.table(NEEDS, [{"a": 1}]))
+
+
+def test_a_training_that_another_process_is_at_is_left_to_it(tmp_path):
+    recipe = Recipe(data="digits", epochs=1)
+    holder = (
+        "import sys, time; from filelock import FileLock\n"
+        "lock = FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); time.sleep(60)"
+    )
+    work = tmp_path / ".work"
+    work.mkdir()
+    command = [sys.executable, "-c", holder, str(work / f"{recipe.key()}.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(Busy, match="is being trained"):
+            trained(recipe, search=[tmp_path], write=tmp_path, patient=False, progress=False)
+        other.kill()
+
+
+def test_passes_go_on_until_nothing_is_left(monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    left = [3, 1, 0, 9]
+    workers.until_done(lambda: left.pop(0), float("inf"))
+    assert left == [9]
+    left = [3, 1, 0]
+    workers.until_done(lambda: left.pop(0), time.time() - 1)
+    assert left == [1, 0]
+
+
+def test_two_workers_compute_each_row_once(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path / "results"))
+    words = ["results", "--chapter", "1", "--dataset", "photos", "--profile", "smoke"]
+    words += ["--table", "baseline", "--device", "cpu", "--workers", "2"]
+    assert main(words) == 0
+    assert "0 rows left" in capfd.readouterr().out
+    stored = (tmp_path / "results" / "chapter1" / "baseline.jsonl").read_text().splitlines()
+    assert [json.loads(line)["spec"]["dataset"] for line in stored] == ["photos"]
+
+
+def test_bad_numbers_of_workers(capsys):
+    assert main(["results", "--chapter", "1", "--workers", "0"]) == 2
+    assert "workers: got 0; allowed are whole numbers from 1 up" in capsys.readouterr().err
+
+
+def test_a_worker_that_fails_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path / "results"))
+    assert workers.spawn(2, ["results", "--chapter", "9"]) == 2

@@ -18,7 +18,6 @@ from washout.chapters.chapter1.measure import (
     batches,
     betas,
     depends,
-    depends_wide,
     flags,
     has_epsilon,
     pool_of,
@@ -151,7 +150,8 @@ def depends_small(spec: Spec, study: Study) -> dict[str, Any]:
     """As every row, and the settings of the small tables."""
     own = {k: v for k, v in spec.items() if k != "attack"}
     return {
-        **depends_wide({**own, "attack": "pgd"}, study),
+        **depends({**own, "attack": "pgd"}, study),
+        "favorite": FAVORITE.get(spec["dataset"]),
         "fresh": [FRESH, SOME],
         "small": settings(study.profile, spec["dataset"], small=True),
     }

@@ -297,8 +297,8 @@ def depends_on_grid(spec: Spec, study: Study) -> dict[str, Any]:
     return {**depends_on_classifier(spec, study), "grid": GRID}
 
 
-def depends(spec: Spec, study: Study) -> dict[str, Any]:
-    """What every row with defenses depends on."""
+def depends(spec: Spec, study: Study, wide: bool = False) -> dict[str, Any]:
+    """What every row with defenses depends on: on no network that the row does not use."""
     name = spec["dataset"]
     make = partial(vae_recipe, name, profile=study.profile)
     recipes = [
@@ -308,8 +308,9 @@ def depends(spec: Spec, study: Study) -> dict[str, Any]:
         for seed in sorted({0, spec["seed"]})
     ]
     middle = sorted(SHAPES[name])[len(SHAPES[name]) // 2]
-    recipes.append(make(middle, 0.0, seed=spec["seed"], plain=True))
-    if name == "nips2017":
+    if wide or name not in PATCHWISE:
+        recipes.append(make(middle, 0.0, seed=spec["seed"], plain=True))
+    if wide and name == "nips2017":
         recipes += [
             make(middle, beta, seed=spec["seed"], fold=fold)
             for beta in PROFILES[study.profile].betas[name]
@@ -327,8 +328,8 @@ def depends(spec: Spec, study: Study) -> dict[str, Any]:
 
 
 def depends_wide(spec: Spec, study: Study) -> dict[str, Any]:
-    """As every row, and the VAE that stands for its kind."""
-    return {**depends(spec, study), "favorite": FAVORITE.get(spec["dataset"])}
+    """As every row, the VAEs of the controls, and the one that stands for its kind."""
+    return {**depends(spec, study, wide=True), "favorite": FAVORITE.get(spec["dataset"])}
 
 
 def flags(spec: Spec) -> list[str]:

@@ -177,12 +177,14 @@ pictures.grid(cells, gray, ch.fixed(gray))
 pictures.grid(cells, color, ch.fixed(color))
 
 # %% [markdown]
-# ## One picture that explains the table
+# ## How far past the boundary?
 #
 # Each attack stops at some distance past the boundary. DeepFool's step, made longer on purpose,
 # walks through many of them; and so does the library's own DeepFool on a batch, where it averaged
 # the loss over the images and made each step as many times too long as there were images. If the
-# distance decides, the lines fall from left to right, whatever an attack is called.
+# distance decides, the lines fall from left to right, whatever an attack is called. The margin is
+# a median: where an attack leaves some images on the boundary and throws others far past it, as
+# DeepFool can, it says little.
 
 # %% mystnb={"image": {"alt": "Accuracy after five defenses against the median logit margin past the boundary, one line for each defense, one place for each attack on MNIST."}, "figure": {"name": "fig-boundary-mnist", "caption": "MNIST: what defenses recover against how far past the boundary the attack went."}}
 pictures.boundary(cells, attacks, gray)

@@ -32,7 +32,7 @@ def tvm(
 ) -> Tensor:
     """Drop values, and put an image of little total variation through those that are left.
 
-    Each channel is a gray image f of its own; u is sought that minimizes
+    Each channel is a gray image f of its own; u is sought that minimizes::
 
         sum of phi(|grad u|) over all pixels + 1 / (2 weight) sum of (u - f)^2 over kept pixels
 

@@ -168,7 +168,7 @@ def _improve(claim: Claim, grid: Grid) -> Judgment:
     found = _need(claim, parts)
     words = [part.word for part in parts]
     if not parts or "not computed" in words:
-        return found
+        return Judgment("not computed", claim)
     failed = [part.evidence for part in parts if part.word != "holds"]
     said = f"{words.count('holds')} of {len(parts)} cells rise"
     return replace(found, evidence="; ".join([said, *failed[:4]]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -156,6 +158,13 @@ def test_blur_grows_with_noise():
     rising = [vq("0", 0.1), vq("0.25", 0.2), vq("0.75", 0.3)]
     assert judged(vqs=rising)["vq-noise-recon"] == "holds"
     assert judged(vqs=[*rising[:2], vq("0.75", 0.15)])["vq-noise-recon"] == "contradicted"
+
+
+def test_brief_networks_cannot_contradict_the_papers():
+    falling = [vq("0", 0.3), vq("0.25", 0.2), vq("0.75", 0.1)]
+    assert judged(vqs=falling)["vq-noise-recon"] == "contradicted"
+    brief = [replace(row, profile="laptop") for row in falling]
+    assert judged(vqs=brief)["vq-noise-recon"] == "undecided"
 
 
 def test_retraining_is_judged_on_the_same_images():

@@ -48,7 +48,9 @@ class Grid:
     def row(self, dataset: str, attack: str, defense: str) -> Row | None:
         """A cell, by the paper's words or the chapter's names."""
         defense = dict(zip(WORDS, columns(dataset), strict=True)).get(defense, defense)
-        return self.cells.get((dataset, PRINTED.get(attack, attack), defense))
+        # "deepfool" is the paper's word, and a registered attack that a reader may have run.
+        own = self.cells.get((dataset, attack, defense))
+        return own or self.cells.get((dataset, PRINTED.get(attack, attack), defense))
 
     def bits(self, dataset: str, attack: str, defense: str) -> Bits | None:
         """Which images are read rightly, (n,) bool."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown, display
 
 from washout.chapters import shown
 from washout.chapters.bits import unpacked, unpacked_floats
@@ -222,3 +223,9 @@ def show_composed(cells: Rows) -> None:
         for row in stored(cells)
     ]
     present(cells, lines, "The chosen attacks and defenses.", "chosen")
+    display(
+        Markdown(
+            "*This run is about the attack or defense that was asked for. What is about all of "
+            "them is shown as far as it is stored, and not computed.*"
+        )
+    )

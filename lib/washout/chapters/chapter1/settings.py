@@ -200,7 +200,7 @@ PROFILES = {
         patches={16: 60, 32: 40, 64: 20},
         betas={"mnist": (1.0, 0.1, 0.01), "cifar10": (0.001,), "nips2017": (0.001,)},
         n_wide=100,
-        wide=1,
+        wide=2,
         rows=5,
         smaller=True,
     ),

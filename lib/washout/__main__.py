@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -147,7 +148,12 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(words)
     arguments.words = list(sys.argv[1:] if words is None else words)
     try:
-        return arguments.run(arguments)
+        code = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever reads has enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except ValueError as error:
         print(f"washout: {error}", file=sys.stderr)
         return 2

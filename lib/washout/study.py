@@ -28,10 +28,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm import tqdm
 
+from washout import weights
 from washout.checks import check_choice, check_device
+from washout.data import Dataset
 from washout.files import Busy, write_whole
 from washout.paths import data_folder, project_root, results_folder, weights_folder
 from washout.store import Row, Spec, Store, fingerprint
+from washout.training import Recipe, Trained, trained
 
 PROFILES = ("paper", "laptop", "smoke")  # best first
 
@@ -130,6 +133,35 @@ class Study:
     @property
     def weights_write(self) -> Path:
         return self.weights / "local" if self.local else self.weights
+
+    # ---- networks ------------------------------------------------------------------------------
+    def trained(
+        self, recipe: Recipe, data: Callable[[], Dataset], write: Path | None = None
+    ) -> Trained:
+        """The network that a recipe leads to, on the study's device: loaded, or trained now.
+
+        Args:
+            data: makes the recipe's dataset when it is needed.
+            write: the folder for new weights; ``weights_write`` by default.
+
+        Raises:
+            Busy: another process is training it, and the study is not patient.
+        """
+        return trained(
+            recipe,
+            data=data,
+            search=self.weight_folders,
+            write=write or self.weights_write,
+            device=self.device,
+            since=self.weights_since,
+            progress=self.progress,
+            patient=self.patient,
+        )
+
+    def stored_hash(self, recipe: Recipe) -> str | None:
+        """The hash of the weights that a recipe led to, if they are known."""
+        found = weights.find(self.weight_folders, recipe.key(), self.weights_since)
+        return found[1]["hash"] if found else None
 
     # ---- rows ----------------------------------------------------------------------------------
     def find(self, table: Table, spec: Spec) -> Row | None:

@@ -13,6 +13,13 @@ from washout.store import Row
 from washout.study import Missing
 
 Rows = Sequence[Row | Missing]
+SETS = {
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "nips2017": "NIPS 2017",
+    "digits": "digits",
+    "photos": "photos",
+}
 
 
 def stored(rows: Rows, **spec: Any) -> list[Row]:
@@ -43,3 +50,15 @@ def present(
         not_computed(caption.split(":")[0].rstrip("."), command)
     if not rows:
         display(Markdown("*Not part of a run for this attack or dataset.*"))
+
+
+def nothing(rows: Rows, what: str) -> bool:
+    """Whether there is nothing to draw; says what is missing and the command that computes it."""
+    if any(isinstance(row, Row) for row in rows):
+        return False
+    absent = [row.command for row in rows if isinstance(row, Missing)]
+    for command in dict.fromkeys(absent):
+        not_computed(what, command)
+    if not absent:
+        display(Markdown("*Not part of a run for this attack or dataset.*"))
+    return True

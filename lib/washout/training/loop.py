@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from washout.checks import check_choice, check_count, check_device, check_range
 from washout.data import Split, floats
+from washout.randomness import seeded
 from washout.training.augment import Augmentation
 from washout.training.checkpoint import Progress
 from washout.weights import round_to_half
@@ -155,7 +155,7 @@ def fit(
             ).to(place)
             total = torch.zeros((), device=place)
             model.train()
-            with _seeded(_derive(seed, epoch, "model"), place):
+            with seeded(_derive(seed, epoch, "model"), place):
                 for step, index in enumerate(order.split(batch_size)):
                     batch = floats(images[index]).contiguous(memory_format=layout)
                     if augment is not None:
@@ -219,11 +219,3 @@ def _derive(seed: int, epoch: int, purpose: str) -> int:
     """A seed of its own for each epoch and purpose, so that resuming needs no random state."""
     digest = hashlib.sha256(f"{seed}/{epoch}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed PyTorch's own random state, and put the caller's back at the end."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield

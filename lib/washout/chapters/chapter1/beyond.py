@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -43,6 +42,7 @@ from washout.defenses import (
     soft_jpeg,
 )
 from washout.inference import evaluating
+from washout.randomness import seeded
 from washout.store import Spec
 from washout.study import Study, Table
 
@@ -74,7 +74,7 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
         if spec["defense"] == "vae":
             target = Expectation(target, profile.samples[name] * spec.get("draws", 1))
     steps = profile.steps[name] * spec.get("longer", 1)
-    with seeded(1000 * spec["seed"] + 7, study):  # the noise that the attacker guesses
+    with seeded(1000 * spec["seed"] + 7, study.device):  # the noise that the attacker guesses
         hit = attacks.run(
             "pgd", target, images, labels, device=study.device, batch_size=SOME.get(name, 25),
             eps=spec["eps"], step=min(2.5 * spec["eps"] / steps, 1.0), steps=steps,
@@ -83,7 +83,7 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
     fresh = 1 if spec["defense"] != "vae" else 5 if name in PATCHWISE else FRESH
     rights = []
     with (
-        seeded(1000 * spec["seed"] + 8, study),
+        seeded(1000 * spec["seed"] + 8, study.device),
         torch.inference_mode(),
         evaluating(model),
     ):
@@ -103,15 +103,6 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
         "right": right[0].int().tolist(),
         "weights": {"classifier": hash_, **hashes},
     }
-
-
-@contextmanager
-def seeded(seed: int, study: Study) -> Iterator[None]:
-    """Seed PyTorch's own random state, and put it back at the end."""
-    device = torch.device(study.device)
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _defense(spec: Spec, study: Study, hashes: dict[str, str]) -> Callable[[Tensor], Tensor]:

@@ -106,7 +106,7 @@ def depends_on_vae(spec: Spec, study: Study) -> dict[str, Any]:
     return {
         **depends_on_classifier(spec, study),
         "vae": recipe.key(),
-        "vae weights": networks.stored_hash(recipe, study),
+        "vae weights": study.stored_hash(recipe),
         "grids": GRIDS.get(spec["dataset"]),
         "filter": FILTER,
     }
@@ -286,7 +286,7 @@ def depends_on_classifier(spec: Spec, study: Study) -> dict[str, Any]:
     if spec["net"] not in networks.PUBLISHED:
         recipe = networks.classifier_of(spec, study.profile)
         found["recipe"] = recipe.key()
-        found["weights"] = networks.stored_hash(recipe, study)
+        found["weights"] = study.stored_hash(recipe)
     if spec.get("attack", "none") != "none":
         name, fixed = VARIANTS.get(spec["attack"], (spec["attack"], {}))
         found["attack"] = [name, attacks.get(name).version, fixed]
@@ -319,7 +319,7 @@ def depends(spec: Spec, study: Study, wide: bool = False) -> dict[str, Any]:
     return {
         **depends_on_classifier(spec, study),
         "vaes": fingerprint(sorted(recipe.key() for recipe in recipes)),
-        "vae weights": fingerprint([networks.stored_hash(recipe, study) for recipe in recipes]),
+        "vae weights": fingerprint([study.stored_hash(recipe) for recipe in recipes]),
         "columns": fingerprint(
             GRIDS.get(name), STRIDES.get(name), QUALITIES, FEWER, FILTER, KEPT[name], DRAWS
         ),

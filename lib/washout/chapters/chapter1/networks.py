@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from washout import weights
 from washout.chapters.chapter1.settings import (
     PATCHWISE,
     PROFILES,
@@ -21,7 +20,7 @@ from washout.data import Dataset, Nips2017, Split, load, nips2017, patches, phot
 from washout.models import VAE, imagenet
 from washout.store import Spec
 from washout.study import Study
-from washout.training import Recipe, Trained, trained
+from washout.training import Recipe, Trained
 
 # Not trained here: names of networks with published weights, the better one first.
 PUBLISHED = ("inception_v3", "mobilenet_v2")
@@ -131,16 +130,7 @@ def _trained(
             return patch_data(spec["dataset"], study, size, fold)
         return _dataset(spec["dataset"], str(study.data))
 
-    return trained(
-        recipe,
-        data=data,
-        search=study.weight_folders,
-        write=home or study.weights_write,
-        device=study.device,
-        since=study.weights_since,
-        progress=study.progress,
-        patient=study.patient,
-    )
+    return study.trained(recipe, data, home)
 
 
 def patch_data(name: str, study: Study, size: int, fold: str) -> Dataset:
@@ -185,12 +175,6 @@ def bundled_photographs() -> Nips2017:
         licence=found.licence,
         source=found.source,
     )
-
-
-def stored_hash(recipe: Recipe, study: Study) -> str | None:
-    """The weights that a recipe led to, if it is known."""
-    found = weights.find(study.weight_folders, recipe.key(), study.weights_since)
-    return found[1]["hash"] if found else None
 
 
 def panda(study: Study) -> tuple[Tensor, Tensor, str, int]:

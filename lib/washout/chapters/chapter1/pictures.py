@@ -19,8 +19,8 @@ from washout.chapters.chapter1.views import (
     printed,
     stored,
 )
+from washout.chapters.shown import nothing
 from washout.metrics import wilson
-from washout.report import not_computed
 from washout.store import Row
 from washout.study import Missing, Study
 
@@ -44,18 +44,6 @@ def _rate(k: float, n: int) -> Rate:
     return (k / n, *wilson(k, n))
 
 
-def _missing(rows: Rows, what: str) -> bool:
-    """Say what is missing; True if nothing is there to draw."""
-    absent = [row.command for row in rows if isinstance(row, Missing)]
-    if any(isinstance(row, Row) for row in rows):
-        return False
-    for command in dict.fromkeys(absent):
-        not_computed(what, command)
-    if not absent:
-        display(Markdown("*Not part of a run for this attack or dataset.*"))
-    return True
-
-
 def _curve(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: row.values["l2"])
 
@@ -63,7 +51,7 @@ def _curve(rows: Sequence[Row]) -> list[Row]:
 def curves(rows: Rows, dataset: str) -> Figure | None:
     """Figures 2 and 3, and the same for NIPS 2017: a panel for each attack."""
     own = [row for row in rows if row.spec["dataset"] == dataset]
-    if _missing(own, f"curves of {SETS[dataset]}"):
+    if nothing(own, f"curves of {SETS[dataset]}"):
         return None
     columns = list(CURVES[dataset in PATCHWISE])
     if dataset in PATCHWISE:
@@ -94,7 +82,7 @@ def curves(rows: Rows, dataset: str) -> Figure | None:
 def qualities(rows: Rows, dataset: str) -> Figure | None:
     """Accuracy against JPEG's quality, a line for each of a few attack sizes."""
     own = [row for row in rows if row.spec["dataset"] == dataset and row.spec["attack"] != "clean"]
-    if _missing(own, f"JPEG qualities on {SETS[dataset]}"):
+    if nothing(own, f"JPEG qualities on {SETS[dataset]}"):
         return None
     attack = next(row.spec["attack"] for row in own if row.spec["attack"] != "none")
     points = _curve(stored(own, attack=attack))
@@ -123,7 +111,7 @@ def tradeoff(rows: Rows, dataset: str) -> Figure | None:
     attack = next((r.spec["attack"] for r in own if r.spec["attack"] != "none"), "")
     hit = _curve(stored(own, attack=attack))
     if not clean or not hit:
-        _missing([r for r in own if isinstance(r, Missing)], f"trade-off on {SETS[dataset]}")
+        nothing([r for r in own if isinstance(r, Missing)], f"trade-off on {SETS[dataset]}")
         return None
     row = hit[len(hit) // 2]
     before, after = clean[0].values, row.values
@@ -153,7 +141,7 @@ def example(rows: Rows, study: Study, which: str = "first", **spec: str) -> Figu
     """One image, attacked, and washed by each defense; what the classifier says below each."""
     own = [row for row in rows if row.spec["which"] == which]
     own = [row for row in own if all(row.spec[k] == v for k, v in spec.items())]
-    if _missing(own, "example images"):
+    if nothing(own, "example images"):
         return None
     row = stored(own)[0]
     v = row.values

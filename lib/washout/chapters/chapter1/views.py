@@ -12,7 +12,7 @@ from washout.chapters import shown
 from washout.chapters.chapter1 import verdicts
 from washout.chapters.chapter1.measure import chosen_beta
 from washout.chapters.chapter1.settings import EPS, GRIDS, KEPT, L2
-from washout.chapters.shown import Rows, stored
+from washout.chapters.shown import SETS, Rows, stored
 from washout.metrics import wilson
 from washout.report import Verdict, compare, tidy
 from washout.store import Row
@@ -40,13 +40,6 @@ NAMES = {
     "vae8s4": "VAE 8, stride 4",
     "seen": "VAE 32, image among those trained on",
     "unseen": "VAE 32, image not among those trained on",
-}
-SETS = {
-    "mnist": "MNIST",
-    "cifar10": "CIFAR-10",
-    "nips2017": "NIPS 2017",
-    "digits": "digits",
-    "photos": "photos",
 }
 ATTACKS = {"none": "clean", "fgsm": "FGSM", "ifgsm": "I-FGSM"}
 NETS = {"cnn": "the paper's", "cnn-long": "the paper's, trained to the end"}

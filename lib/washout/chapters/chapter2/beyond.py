@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -25,6 +23,7 @@ from washout.chapters.chapter2.measure import (
 from washout.chapters.chapter2.settings import MAIN, PROFILES, columns, small_settings
 from washout.defenses import Defended, Defense, Expectation, Proxy, blur, soft_jpeg
 from washout.inference import evaluating, predict
+from washout.randomness import seeded
 from washout.store import Spec
 from washout.study import Study, Table
 
@@ -53,14 +52,14 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
         if random:
             target = Expectation(target, profile.samples * spec.get("draws", 1))
     steps = profile.steps * spec.get("longer", 1)
-    with seeded(1000 * spec["seed"] + 7, study):
+    with seeded(1000 * spec["seed"] + 7, study.device):
         hit = attacks.run(
             "pgd", target, pool.images, pool.labels, device=study.device,
             eps=spec["eps"], step=min(2.5 * spec["eps"] / steps, 1.0), steps=steps,
             generator=torch.Generator().manual_seed(1000 * spec["seed"] + 2),
         ).images  # fmt: skip
     rights = []
-    with seeded(1000 * spec["seed"] + 8, study), torch.inference_mode(), evaluating(model):
+    with seeded(1000 * spec["seed"] + 8, study.device), torch.inference_mode(), evaluating(model):
         for _ in range(FRESH if random else 1):
             said = model(wash(hit.to(study.device))).argmax(1).cpu()
             rights.append(said == pool.labels)
@@ -121,15 +120,6 @@ def _points(images: Tensor, by_row: bool) -> Tensor:
     return images.permute(0, 2, 1, 3).flatten(2) if by_row else images.flatten(2).transpose(1, 2)
 
 
-@contextmanager
-def seeded(seed: int, study: Study) -> Iterator[None]:
-    """Seed PyTorch's own random state, and put it back at the end."""
-    device = torch.device(study.device)
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
 # ---- a second opinion --------------------------------------------------------------------------
 # Our attack and another library's of the same distance: ours should not need more.
 AGREEMENT = {
@@ -187,7 +177,7 @@ def examples(spec: Spec, study: Study) -> dict[str, Any]:
             kept.append(defense(name, spec, study, hashes)(hit.to(study.device)).cpu())
             names.append(name)
         words = [int(model(part.to(study.device)).argmax(1)) for part in kept]
-    classes = networks.dataset(spec["dataset"], str(study.data)).classes
+    classes = networks.whole(spec, study).classes
     stack = torch.cat(kept)
     stack = stack[:, 0] if stack.shape[1] == 1 else stack.permute(0, 2, 3, 1)
     return {

@@ -21,13 +21,13 @@ from washout.chapters.chapter2.grid import (
 )
 from washout.chapters.chapter2.measure import CLEAN
 from washout.chapters.chapter2.settings import kind
+from washout.chapters.shown import SETS
 from washout.papers import Claim
 from washout.report import Judgment, judge_all, judge_equal
 from washout.store import Row
 
 ATTACKS = tuple(PRINTED)
 THREE = ("fgsm", "pgd", "cw")  # DeepFool is left out of some of the claims
-SET = {"mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits", "photos": "photographs"}
 GRAY, COLOR = "gray", "color"
 
 
@@ -118,7 +118,7 @@ def _gap(claim: Claim, grid: Grid) -> Judgment:
                 continue
             n = min(len(clean), len(after))
             lost = clean[:n].astype(float) - after[:n]
-            parts.append(above(claim, f"{SET[name]}, {attack}, under 30 lost by", -lost, -0.30))
+            parts.append(above(claim, f"{SETS[name]}, {attack}, under 30 lost by", -lost, -0.30))
     return _need(claim, parts)
 
 
@@ -129,10 +129,10 @@ def _hardest(claim: Claim, grid: Grid) -> Judgment:
         hard = grid.mean(name, ["deepfool"], DEFENSES)
         for attack in THREE:
             other = grid.mean(name, [attack], DEFENSES)
-            parts.append(oftener(claim, f"{SET[name]}, {attack} less DeepFool", other, hard))
+            parts.append(oftener(claim, f"{SETS[name]}, {attack} less DeepFool", other, hard))
         for defense in DEFENSES:
             bits = grid.bits(name, "deepfool", defense)
-            what = f"{SET[name]}, {defense}, under 10 % by"
+            what = f"{SETS[name]}, {defense}, under 10 % by"
             parts.append(above(claim, what, None if bits is None else -bits.astype(float), -0.10))
     return _need(claim, parts)
 
@@ -162,14 +162,14 @@ def _easiest(claim: Claim, grid: Grid) -> Judgment:
         easy = grid.mean(name, ["pgd"], DEFENSES)
         for attack in ("fgsm", "cw", "deepfool"):
             other = grid.mean(name, [attack], DEFENSES)
-            parts.append(oftener(claim, f"{SET[name]}, PGD less {attack}", easy, other))
+            parts.append(oftener(claim, f"{SETS[name]}, PGD less {attack}", easy, other))
     return _need(claim, parts)
 
 
 def _improve(claim: Claim, grid: Grid) -> Judgment:
     parts = [
         oftener(
-            claim, f"{SET[name]}, {attack}, {defense}",
+            claim, f"{SETS[name]}, {attack}, {defense}",
             grid.bits(name, attack, defense), grid.bits(name, attack, "none"),
         )
         for name in grid.datasets
@@ -191,7 +191,7 @@ def _rank(claim: Claim, grid: Grid) -> Judgment:
         claim,
         [
             oftener(
-                claim, f"{SET[name]}, {one} less {other}",
+                claim, f"{SETS[name]}, {one} less {other}",
                 grid.mean(name, ATTACKS, [one]), grid.mean(name, ATTACKS, [other]),
             )
             for name in grid.datasets
@@ -223,11 +223,11 @@ def _noise(claim: Claim, grid: Grid) -> Judgment:
         steps = [("vqvae0", "vqvae0.25"), ("vqvae0.25", "vqvae0.75")]
         for low, high in steps:
             less, more = (grid.mean(name, ATTACKS, [d]) for d in (low, high))
-            what = f"{SET[name]}, {high} less {low}"
+            what = f"{SETS[name]}, {high} less {low}"
             rule = oftener if kind(name) == GRAY else no_gain
             parts.append(rule(claim, what, more, less))
         last, past = (grid.mean(name, ATTACKS, [d]) for d in ("vqvae0.75", "vqvae1.5"))
-        parts.append(no_gain(claim, f"{SET[name]}, vqvae1.5 less vqvae0.75", past, last))
+        parts.append(no_gain(claim, f"{SETS[name]}, vqvae1.5 less vqvae0.75", past, last))
     return _need(claim, parts)
 
 
@@ -242,7 +242,7 @@ def _blurrier(claim: Claim, vqs: Rows) -> Judgment:
     for name, found in errors.items():
         series = [found[noise] for noise in ("0", "0.25", "0.75") if noise in found]
         rising = len(series) == 3 and all(np.diff(series) > 0)
-        said = f"{SET[name]}, mean squared error " + ", ".join(f"{e:.4f}" for e in series)
+        said = f"{SETS[name]}, mean squared error " + ", ".join(f"{e:.4f}" for e in series)
         parts.append(Judgment("holds" if rising else "contradicted", claim, said))
     return _need(claim, parts)
 
@@ -259,7 +259,7 @@ def _sizes(claim: Claim, vqs: Rows) -> Judgment:
         }
         main = bits.pop((256, 512), None)
         for (hidden, codes), other in bits.items():
-            what = f"{SET[name]}, hidden {hidden}, {codes} codes"
+            what = f"{SETS[name]}, hidden {hidden}, {codes} codes"
             parts.append(no_gain(claim, what, other, main))
     return _need(claim, parts)
 
@@ -271,7 +271,7 @@ def _flat(claim: Claim, grid: Grid) -> Judgment:
         for attack in ("fgsm", "pgd"):
             own = grid.bits(name, attack, "jpeg")
             for quality in (25, 95):
-                what = f"{SET[name]}, {attack}, quality {quality} less 90"
+                what = f"{SETS[name]}, {attack}, quality {quality} less 90"
                 other = grid.bits(name, attack, f"jpeg{quality}")
                 parts.append(level(claim, what, other, own))
     return _need(claim, parts)
@@ -287,7 +287,7 @@ def _between(claim: Claim, grid: Grid) -> Judgment:
         for attack in ("fgsm", "pgd"):
             own = grid.bits(name, attack, "kmeans")
             for other in (few, many):
-                what = f"{SET[name]}, {attack}, over {other}"
+                what = f"{SETS[name]}, {attack}, over {other}"
                 parts.append(oftener(claim, what, own, grid.bits(name, attack, other)))
     return _need(claim, parts)
 
@@ -317,7 +317,7 @@ def _visible(claim: Claim, attacks: Rows) -> Judgment:
             axis=0,
         )
         if not turned.any():
-            parts.append(Judgment("undecided", claim, f"{SET[name]}: none turned by all"))
+            parts.append(Judgment("undecided", claim, f"{SETS[name]}: none turned by all"))
             continue
         for norm in ("l2", "linf"):
             sizes = {
@@ -328,7 +328,7 @@ def _visible(claim: Claim, attacks: Rows) -> Judgment:
             right = order[-1] == "deepfool" and order[0] == "pgd"
             said = ", ".join(f"{word} {sizes[word]:.3g}" for word in order)
             word = "holds" if right else "contradicted"
-            parts.append(Judgment(word, claim, f"{SET[name]}, {norm}: {said}"))
+            parts.append(Judgment(word, claim, f"{SETS[name]}, {norm}: {said}"))
     return _need(claim, parts)
 
 
@@ -355,7 +355,7 @@ def _confusion(claim: Claim, grid: Grid) -> Judgment:
         low, high = np.quantile(change, (0.025, 0.975))
         word = "holds" if low > 0 else "contradicted" if high < 0 else "undecided"
         said = f"VQ-VAE {found[1].mean():.2f} bits, JPEG {found[0].mean():.2f}, of {size} errors"
-        parts.append(Judgment(word, claim, f"{SET[name]}: {said}"))
+        parts.append(Judgment(word, claim, f"{SETS[name]}: {said}"))
     return _need(claim, parts)
 
 
@@ -381,7 +381,7 @@ def _retrained(claim: Claim, cells: Rows, grid: Grid) -> Judgment:
         if again and row.spec["defense"] == "vqvae0" and row.spec["attack"] == CLEAN:
             name = row.spec["dataset"]
             own = Grid([replace(row, spec={**row.spec, "net": "again"})]).clean(name, "vqvae0")
-            what = f"{SET[name]}, clean, trained on them less not"
+            what = f"{SETS[name]}, clean, trained on them less not"
             parts.append(oftener(claim, what, own, grid.clean(name, "vqvae0")))
     return _need(claim, parts)
 

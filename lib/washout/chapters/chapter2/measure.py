@@ -109,7 +109,7 @@ def adversarial(spec: Spec, study: Study) -> tuple[Tensor, Tensor, Split]:
 def baseline(spec: Spec, study: Study) -> dict[str, Any]:
     """Clean accuracy on all test images."""
     model, hash_ = networks.classifier(spec, study)
-    test = networks.dataset(spec["dataset"], str(study.data)).test
+    test = networks.whole(spec, study).test
     said = predict(model, test.images, device=study.device)
     return {
         "n": len(test),
@@ -183,7 +183,7 @@ def vq(spec: Spec, study: Study) -> dict[str, Any]:
         spec, study, spec["noise"], spec.get("hidden", 0), spec.get("codes", 512)
     )
     model, _ = networks.classifier(spec, study)
-    test = networks.dataset(spec["dataset"], str(study.data)).test[:2000]
+    test = networks.whole(spec, study).test[:2000]
     error = 0.0
     right: list[Tensor] = []
     with torch.inference_mode(), evaluating(model):
@@ -211,7 +211,7 @@ def depends_on_classifier(spec: Spec, study: Study) -> dict[str, Any]:
         "n": count(spec, study) if "attack" in spec else None,
         "versions": {"measure": VERSIONS["measure"]},
         "recipe": recipe.key(),
-        "weights": networks.stored_hash(recipe, study),
+        "weights": study.stored_hash(recipe),
     }
     _, _, through = spec["net"].partition(networks.RETRAINED)
     if through:
@@ -242,13 +242,13 @@ def depends_on_vq(spec: Spec, study: Study) -> dict[str, Any]:
     )  # fmt: skip
     return {
         **depends_on_classifier(spec, study),
-        "vqvae": [VERSIONS["vqvae"], recipe.key(), networks.stored_hash(recipe, study)],
+        "vqvae": [VERSIONS["vqvae"], recipe.key(), study.stored_hash(recipe)],
     }
 
 
 def _vqs(spec: Spec, study: Study, noises: list[str]) -> dict[str, Any]:
     recipes = [vq_recipe(spec["dataset"], n, study.profile, spec["seed"]) for n in noises]
-    found = [[recipe.key(), networks.stored_hash(recipe, study)] for recipe in recipes]
+    found = [[recipe.key(), study.stored_hash(recipe)] for recipe in recipes]
     return {"vqvaes": found} if found else {}
 
 

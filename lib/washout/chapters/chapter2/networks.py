@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
 import torch
 from torch import nn
 
-from washout import weights
 from washout.chapters.chapter2.settings import PROFILES, classifier_recipe, vq_recipe
 from washout.data import Dataset, Split, floats, load
 from washout.inference import evaluating
 from washout.models import VQVAE
 from washout.store import Spec
 from washout.study import Study
-from washout.training import Recipe, Trained, trained
+from washout.training import Recipe
 
 RETRAINED = "-on-"  # lenet-on-vqvae0: trained on what that VQ-VAE makes of the training images
 
@@ -26,13 +24,18 @@ def dataset(name: str, folder: str) -> Dataset:
     return load(name, folder)
 
 
+def whole(spec: Spec, study: Study) -> Dataset:
+    """The row's dataset."""
+    return dataset(spec["dataset"], str(study.data))
+
+
 def pool(spec: Spec, study: Study, n: int | None = None) -> Split:
     """The first ``n`` test images of the seed's draw: the same for every attack and defense.
 
     Args:
         n: the profile's by default; all of them where the row is about ``whole`` test set.
     """
-    test = dataset(spec["dataset"], str(study.data)).test
+    test = whole(spec, study).test
     if spec.get("whole"):
         return test
     generator = torch.Generator().manual_seed(1000 * spec["seed"])
@@ -58,9 +61,11 @@ def washed_name(dataset: str, defense: str, profile: str, seed: int) -> str:
 def classifier(spec: Spec, study: Study) -> tuple[nn.Module, str]:
     """The row's classifier in eval mode, and the hash of its weights."""
     _, _, through = spec["net"].partition(RETRAINED)
-    recipe = recipe_of(spec, study.profile)
-    data = (lambda: washed(spec, study, through)) if through else None
-    made = _trained(recipe, spec, study, data)
+
+    def data() -> Dataset:
+        return washed(spec, study, through) if through else whole(spec, study)
+
+    made = study.trained(recipe_of(spec, study.profile), data)
     return made.model.to(memory_format=torch.channels_last), made.hash
 
 
@@ -69,31 +74,16 @@ def vqvae(
 ) -> tuple[VQVAE, str]:
     """The VQ-VAE of one training noise in eval mode, and the hash of its weights."""
     recipe = vq_recipe(spec["dataset"], noise, study.profile, spec["seed"], hidden, codes)
-    made = _trained(recipe, spec, study)
+    made = study.trained(recipe, lambda: whole(spec, study))
     assert isinstance(made.model, VQVAE)
     made.model.requires_grad_(False)
     return made.model.to(memory_format=torch.channels_last), made.hash
 
 
-def _trained(
-    recipe: Recipe, spec: Spec, study: Study, data: Callable[[], Dataset] | None = None
-) -> Trained:
-    return trained(
-        recipe,
-        data=data or (lambda: dataset(spec["dataset"], str(study.data))),
-        search=study.weight_folders,
-        write=study.weights_write,
-        device=study.device,
-        since=study.weights_since,
-        progress=study.progress,
-        patient=study.patient,
-    )
-
-
 def washed(spec: Spec, study: Study, defense: str) -> Dataset:
     """The dataset as a VQ-VAE returns it, to train a classifier on."""
     net, _ = vqvae(spec, study, defense.removeprefix("vqvae"))
-    found = dataset(spec["dataset"], str(study.data))
+    found = whole(spec, study)
 
     def through(split: Split) -> Split:
         with torch.inference_mode(), evaluating(net):
@@ -108,9 +98,3 @@ def washed(spec: Spec, study: Study, defense: str) -> Dataset:
         train=through(found.train),
         validation=through(found.validation),
     )
-
-
-def stored_hash(recipe: Recipe, study: Study) -> str | None:
-    """The weights that a recipe led to, if it is known."""
-    found = weights.find(study.weight_folders, recipe.key(), study.weights_since)
-    return found[1]["hash"] if found else None

@@ -16,11 +16,10 @@ from washout.chapters.chapter2.grid import WORDS, Grid, Rows
 from washout.chapters.chapter2.measure import CLEAN
 from washout.chapters.chapter2.settings import MAIN, VQ
 from washout.chapters.chapter2.views import SETS, attack_name, name
-from washout.chapters.shown import stored
+from washout.chapters.shown import nothing, stored
 from washout.metrics import wilson
-from washout.report import not_computed
 from washout.store import Row
-from washout.study import Missing, Study
+from washout.study import Study
 
 Rate = tuple[float, float, float]
 # Names for one picture would be too many; these stand in the tables.
@@ -36,22 +35,10 @@ def _rate(row: Row) -> Rate:
     return (k / n, *wilson(k, n))
 
 
-def _nothing(rows: Rows, what: str) -> bool:
-    """Say what is missing; True if nothing is there to draw."""
-    if any(isinstance(row, Row) for row in rows):
-        return False
-    absent = [row.command for row in rows if isinstance(row, Missing)]
-    for command in dict.fromkeys(absent):
-        not_computed(what, command)
-    if not absent:
-        display(Markdown("*Not part of a run for this attack or dataset.*"))
-    return True
-
-
 def grid(cells: Rows, dataset: str, attacks: Sequence[str]) -> Figure | None:
     """Figure 6 for one dataset: attacks by defenses, with what the paper's prose says of them."""
     own = [r for r in cells if r.spec["dataset"] == dataset and r.spec["attack"] in attacks]
-    if _nothing(own, f"grid of {SETS.get(dataset, dataset)}"):
+    if nothing(own, f"grid of {SETS.get(dataset, dataset)}"):
         return None
     found = Grid(own)
     rates, words = {}, {}
@@ -72,7 +59,7 @@ def grid(cells: Rows, dataset: str, attacks: Sequence[str]) -> Figure | None:
 def boundary(cells: Rows, attacks: Rows, dataset: str) -> Figure | None:
     """Accuracy after each defense against how far past the boundary the attack went."""
     own = [r for r in attacks if r.spec["dataset"] == dataset]
-    if _nothing(own, f"margins of {SETS.get(dataset, dataset)}"):
+    if nothing(own, f"margins of {SETS.get(dataset, dataset)}"):
         return None
     found = Grid(cells)
     points: dict[str, list] = {}
@@ -104,7 +91,7 @@ def boundary(cells: Rows, attacks: Rows, dataset: str) -> Figure | None:
 def example(rows: Rows, study: Study, dataset: str, attack: str) -> Figure | None:
     """Figure 5: one image, attacked, and through each transformation."""
     own = [r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] == attack]
-    if _nothing(own, f"{SETS.get(dataset, dataset)} example"):
+    if nothing(own, f"{SETS.get(dataset, dataset)} example"):
         return None
     v = stored(own)[0].values
     stack = study.images(v["images"])
@@ -115,7 +102,7 @@ def example(rows: Rows, study: Study, dataset: str, attack: str) -> Figure | Non
 def attacks_side_by_side(rows: Rows, study: Study, dataset: str) -> Figure | None:
     """Figure 4: what each of the four attacks makes of an image."""
     own = [r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] in MAIN]
-    if _nothing(own, f"attacks on {SETS.get(dataset, dataset)}"):
+    if nothing(own, f"attacks on {SETS.get(dataset, dataset)}"):
         return None
     found = stored(own)
     before, after, labels, words, notes = [], [], [], [], []
@@ -133,7 +120,7 @@ def attacks_side_by_side(rows: Rows, study: Study, dataset: str) -> Figure | Non
 def reconstructions(rows: Rows, study: Study, dataset: str) -> Figure | None:
     """Figure 2: a clean image through the VQ-VAEs."""
     own = [r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] == CLEAN]
-    if _nothing(own, f"reconstructions of {SETS.get(dataset, dataset)}"):
+    if nothing(own, f"reconstructions of {SETS.get(dataset, dataset)}"):
         return None
     v = stored(own)[0].values
     stack = study.images(v["images"])
@@ -145,7 +132,7 @@ def reconstructions(rows: Rows, study: Study, dataset: str) -> Figure | None:
 def confusions(cells: Rows, dataset: str, classes: Sequence[str]) -> Figure | None:
     """Figure 7: JPEG and the VQ-VAE, clean and after FGSM."""
     own = [r for r in cells if r.spec["dataset"] == dataset]
-    if _nothing(own, f"confusions of {SETS.get(dataset, dataset)}"):
+    if nothing(own, f"confusions of {SETS.get(dataset, dataset)}"):
         return None
     found = Grid(own)
     tables, bits = {}, {}
@@ -179,7 +166,7 @@ def sweep(cells: Rows, dataset: str, prefix: str, suffix: str, xlabel: str) -> F
         if r.spec["dataset"] == dataset and value(r.spec["defense"]) is not None
         and "-" not in r.spec["net"] and not r.spec.get("whole")
     ]  # fmt: skip
-    if _nothing(own, f"{xlabel} on {SETS.get(dataset, dataset)}"):
+    if nothing(own, f"{xlabel} on {SETS.get(dataset, dataset)}"):
         return None
     found = stored(own)
     every: dict[str, dict[float, Row]] = {}

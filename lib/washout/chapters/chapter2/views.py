@@ -14,12 +14,11 @@ from washout.chapters.bits import unpacked, unpacked_floats
 from washout.chapters.chapter2 import verdicts
 from washout.chapters.chapter2.grid import Rows
 from washout.chapters.chapter2.measure import CLEAN
-from washout.chapters.shown import stored
+from washout.chapters.shown import SETS, stored
 from washout.metrics import wilson
 from washout.report import compare, tidy
 from washout.store import Row
 
-SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits", "photos": "photographs"}
 ATTACKS = {
     CLEAN: "clean",
     "fgsm-min": "FGSM, smallest",

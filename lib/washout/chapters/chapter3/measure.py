@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from washout import attacks, weights
+from washout import attacks
 from washout.chapters.chapter3.settings import (
     AGREEMENT,
     CALIBRATION,
@@ -30,7 +30,7 @@ from washout.detectors.simple import background, max_softmax
 from washout.inference import predict
 from washout.store import Spec, fingerprint
 from washout.study import Study, Table
-from washout.training import Trained, trained
+from washout.training import Trained
 
 # Raised when what is measured changes; every row depends on them.
 VERSIONS = {"measure": 1, "uncertainty": 1, "crops": 1, "thresholds": 1}
@@ -47,16 +47,8 @@ def data(spec: Spec, study: Study) -> Dataset:
 
 def network(spec: Spec, study: Study) -> Trained:
     """The row's network: stored weights, or trained now."""
-    return trained(
-        recipe(spec["net"], spec["dataset"], study.profile, spec["seed"]),
-        data=data(spec, study),
-        search=study.weight_folders,
-        write=study.weights_write,
-        device=study.device,
-        since=study.weights_since,
-        progress=study.progress,
-        patient=study.patient,
-    )
+    found = recipe(spec["net"], spec["dataset"], study.profile, spec["seed"])
+    return study.trained(found, lambda: data(spec, study))
 
 
 def generator(spec: Spec, use: str) -> torch.Generator:
@@ -203,10 +195,9 @@ def depends(spec: Spec, study: Study, small: bool = False) -> dict[str, Any]:
     involved = dict.fromkeys([*own, *judged])
     sources = dict.fromkeys(filter(None, map(calibrated_as, involved)))
     found = recipe(spec["net"], spec["dataset"], study.profile, spec["seed"])
-    stored = weights.find(study.weight_folders, found.key(), study.weights_since)
     return {
         "recipe": found.key(),
-        "weights": stored[1]["hash"] if stored else None,
+        "weights": study.stored_hash(found),
         "settings": settings(study.profile, small),
         "rule": {"crop": CROP, "crops": list(CROPS), "count": COUNT},
         "fixed": {name: VARIANTS[name][1] for name in involved if name in VARIANTS},

@@ -80,8 +80,7 @@ else:
     report.not_computed("no row is stored yet", "python -m washout results")
 
 # %% [markdown]
-# A commit with a `+` had files that differed from it. Chapter 4 is not written yet and has
-# no rows.
+# A commit with a `+` had files that differed from it.
 #
 # ## What is missing
 #

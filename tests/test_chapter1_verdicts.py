@@ -9,8 +9,8 @@ import pytest
 from chapter1_rows import first, missing, row, spec
 from washout import papers
 from washout.chapters.chapter1 import verdicts
-from washout.chapters.chapter1.paired import paired_interval
 from washout.chapters.chapter1.settings import EPS, L2
+from washout.metrics import paired_interval
 from washout.store import Row
 from washout.study import Missing
 

@@ -122,6 +122,40 @@ def test_one_attack_and_one_defense():
     assert {s["attack"] for s in plan["attack"]} == {"pgd"}
 
 
+def test_the_papers_network_is_shown_once_its_cells_are_all_there(tmp_path, monkeypatch):
+    study = Study("chapter2", profile="laptop", progress=False, results=tmp_path, compute=False)
+    parameters = replace(ch.check_parameters(ch, dataset="cifar10"), study=study)
+
+    def few(study, *words):
+        base = ch.about("cifar10", 0, study)
+        return [(ch.CELL, ch.cells(base, (ch.CLEAN, "pgd-min"), ("none", "jpeg90")))]
+
+    monkeypatch.setattr(ch, "plan", few)
+    paper = replace(study, profile="paper", local=False)
+    specs = few(paper)[0][1]
+    for spec in specs:
+        assert {row.spec["net"] for row in ch.rows(parameters, ch.CELL)} == {"resnet"}
+        assert not any(isinstance(row, Row) for row in ch.rows(parameters, ch.CELL))
+        row = Row("cell", "paper", spec, paper._depends(ch.CELL, spec, "paper"),
+                  {"n": 1}, {"finished": 1.0})  # fmt: skip
+        paper.store.append(row)
+    found = ch.rows(parameters, ch.CELL)
+    assert {row.spec["net"] for row in found} == {"densenet"}
+    assert all(isinstance(row, Row) for row in found)
+    assert ch.only_paper(parameters, ch.CELL) == []
+
+
+def test_what_the_paper_profile_alone_has_is_named_with_its_command():
+    study = Study("chapter2", profile="laptop", compute=False, progress=False)
+    parameters = replace(ch.check_parameters(ch), study=study)
+    missing = [r for r in ch.only_paper(parameters, ch.CELL) if isinstance(r, Missing)]
+    assert all("--profile paper" in row.command for row in missing)
+    assert {"cw-short"} <= {row.spec["attack"] for row in missing if row.spec.get("whole")}
+    assert "cw-fb2" not in {row.spec["attack"] for row in missing if row.spec.get("whole")}
+    one = replace(ch.check_parameters(ch, attack="pgd-min"), study=study)
+    assert ch.only_paper(one, ch.CELL) == []
+
+
 # ---- cells -------------------------------------------------------------------------------------
 def test_cells_agree_with_each_other(study, base):
     attacked = values(study, ch.ATTACK, {**base, "attack": "pgd-min"})

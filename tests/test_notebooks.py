@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "book" / "chapter3.ipynb"
 CHAPTER1 = ROOT / "book" / "chapter1.ipynb"
 CHAPTER2 = ROOT / "book" / "chapter2.ipynb"
+CHAPTER4 = ROOT / "book" / "chapter4.ipynb"
 pytest.importorskip("papermill")
 
 
@@ -92,6 +93,20 @@ def test_chapter2_with_a_composed_defense(tmp_path):
     wrong = papermill(str(CHAPTER2), str(out), "-p", "defense", "jepg", folder=tmp_path)
     assert wrong.returncode != 0
     assert "defense: got 'jepg'; allowed are JPEG" in wrong.stderr
+
+
+def test_chapter4_with_an_attack_that_no_detector_knows(tmp_path):
+    out = tmp_path / "out.ipynb"
+    parameters = ["-p", "attack", "bim", "-p", "profile", "smoke", "-p", "device", "cpu"]
+    done = papermill(str(CHAPTER4), str(out), *parameters, folder=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    shown = text(out)
+    assert "attack: bim | dataset: photos | profile: smoke" in shown
+    assert "BIM, not stopping" in shown
+    assert "Traceback" not in shown
+    stored = (tmp_path / "results" / "local" / "chapter4" / "detection.jsonl").read_bytes()
+    assert b'"attack":"bim"' in stored
+    assert b'"attack":"pgd"' not in stored
 
 
 def test_an_impossible_parameter_stops_with_the_allowed_ones(tmp_path):

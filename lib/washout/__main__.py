@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from washout import chapters, workers
-from washout.status import status_frame
+from washout.status import outlook, status_frame
 from washout.study import PROFILES, Missing, Study
 
 
@@ -74,6 +74,8 @@ def _compute(arguments: argparse.Namespace, start: float, deadline: float) -> in
         known += [table.name for table, _ in plan]
         if arguments.table:
             plan = [entry for entry in plan if entry[0].name == arguments.table]
+        if not arguments.worker and not study.rows_since:
+            print(outlook(study, plan), flush=True)
         for table, specs in plan:
             before = time.time()
             rows = study.table(table, specs)

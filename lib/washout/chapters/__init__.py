@@ -7,7 +7,7 @@ from types import ModuleType
 
 from washout.checks import check_choice
 
-NAMES = ("chapter1", "chapter2", "chapter3")
+NAMES = ("chapter1", "chapter2", "chapter3", "chapter4")
 
 
 def get(chapter: str | int) -> ModuleType:

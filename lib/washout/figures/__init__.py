@@ -11,6 +11,7 @@ from washout.figures.diagrams import flow_diagram, game
 from washout.figures.distributions import histograms
 from washout.figures.grids import cells, pairs
 from washout.figures.images import image_grid, strip
+from washout.figures.pipelines import pipelines
 from washout.figures.style import COLORS, setup
 from washout.figures.tradeoffs import best_quality, fidelity
 from washout.figures.washing import stitching, washed
@@ -31,6 +32,7 @@ __all__ = [
     "image_grid",
     "pairs",
     "past_boundary",
+    "pipelines",
     "roc_curves",
     "setup",
     "stitching",

@@ -9,7 +9,13 @@ from washout.metrics.detection import (
     detection_counts,
 )
 from washout.metrics.distances import Norms, norms, relative_l2
-from washout.metrics.intervals import difference_interval, mcnemar, sign_test, wilson
+from washout.metrics.intervals import (
+    difference_interval,
+    mcnemar,
+    paired_interval,
+    sign_test,
+    wilson,
+)
 from washout.metrics.margins import margin_past
 from washout.metrics.ranking import Curve, Estimate, auc, roc, tpr_at_fpr
 
@@ -28,6 +34,7 @@ __all__ = [
     "margin_past",
     "mcnemar",
     "norms",
+    "paired_interval",
     "relative_l2",
     "roc",
     "sign_test",

@@ -36,6 +36,18 @@ def wilson(k: float, n: int, level: float = 0.95) -> tuple[float, float]:
     return (0.0 if k == 0 else center - reach), (1.0 if k == n else center + reach)
 
 
+def paired_interval(only_a: int, only_b: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the difference of two rates on the same ``n`` images, within [-1, 1].
+
+    Source: Agresti & Min (2005), "Simple improved confidence intervals for comparing matched
+    proportions": half an image more in each of the four cells, then the large-sample interval.
+    """
+    a, b, size = only_a + 0.5, only_b + 0.5, n + 2
+    center = (a - b) / size
+    reach = quantile(level) * math.sqrt(a + b - (a - b) ** 2 / size) / size
+    return max(center - reach, -1.0), min(center + reach, 1.0)
+
+
 def difference_interval(
     k1: float, n1: int, k2: float, n2: int, rounding: float = 0.0, level: float = 0.95
 ) -> tuple[float, float]:

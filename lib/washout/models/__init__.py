@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from washout.checks import check_choice, check_count
+from washout.models.autoencoder import Autoencoder
 from washout.models.cnn2 import CNN2
 from washout.models.cnn6 import CNN6
 from washout.models.densenet import DenseNet
@@ -28,6 +29,7 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "resnet": ResNet,
     "vqvae": VQVAE,
     "glow": Glow,
+    "autoencoder": Autoencoder,
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "CNN6",
     "VAE",
     "VQVAE",
+    "Autoencoder",
     "DenseNet",
     "Dropout",
     "Feinman",

@@ -1,4 +1,8 @@
-"""A residual network for small color images: chapter 2 where a DenseNet takes too long."""
+"""Residual networks for small color images.
+
+Chapter 4's classifier (Xiong, section 4.1 and Table 1), and chapter 2's where a DenseNet takes too
+long.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from washout.checks import check_count
+from washout.checks import check_choice, check_count
 from washout.models.layers import Normalize
+
+SHORTCUTS = ("pad", "conv")
 
 
 class ResNet(nn.Module):
-    """A 3 x 3 convolution, stages of residual blocks, global average, one dense layer.
+    """A 3 x 3 convolution, stages of residual blocks, an average, one dense layer.
 
-    ``widths=(16, 32, 64)`` with 3 blocks is ResNet-20, with 1 block ResNet-8. Shortcuts have no
-    weights (the paper's option A).
+    ``widths=(16, 32, 64)`` with 3 blocks is ResNet-20, with 1 block ResNet-8. Xiong's network is
+    the latter with ``shortcut="conv"`` and ``pooled=2``: 256 values enter its dense layer.
 
     Args:
         in_channels: channels of the images.
@@ -25,13 +31,16 @@ class ResNet(nn.Module):
         widths: channels of each stage, none smaller than the one before; from the second on, a
             stage halves the sides.
         blocks: residual blocks, of two convolutions each, in a stage.
+        shortcut: past a block that changes the shape: ``pad``, without weights (He et al.'s option
+            A), or ``conv``, a 1 x 1 convolution (option B; as in Xiong's Table 1 nothing follows).
+        pooled: height and width to which the last maps are averaged; 1 is the global average.
         mean: what normalization subtracts, for each channel.
         std: what normalization divides by, for each channel.
 
     Raises:
         ValueError: a setting out of its range.
 
-    Source: He et al. (2016), section 4.2.
+    Source: He et al. (2016), section 4.2; Xiong, section 4.1.
     """
 
     def __init__(
@@ -42,11 +51,15 @@ class ResNet(nn.Module):
         *,
         widths: Sequence[int] = (16, 32, 64),
         blocks: int = 3,
+        shortcut: str = "pad",
+        pooled: int = 1,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ):
         super().__init__()
         check_count(blocks, 1, "blocks")
+        check_count(pooled, 1, "pooled")
+        check_choice(shortcut, SHORTCUTS, "shortcut")
         check_count(len(widths), 1, "number of widths")
         for width in widths:
             check_count(width, 1, "widths")
@@ -71,19 +84,26 @@ class ResNet(nn.Module):
         for stage, width in enumerate(widths):
             for block in range(blocks):
                 stride = 2 if stage and not block else 1
-                same = stride == 1 and width == before
-                shortcut = None if same else Shortcut(width - before, stride)
-                layers.append(BasicBlock(before, width, stride, shortcut))
+                past: nn.Module | None = None
+                if stride > 1 or width != before:
+                    past = Shortcut(width - before, stride)
+                    if shortcut == "conv":
+                        past = nn.Conv2d(before, width, 1, stride, bias=False)
+                layers.append(BasicBlock(before, width, stride, past))
                 before = width
         self.features = nn.Sequential(*layers)
-        self.classify = nn.Linear(before, classes)
+        self.pooled = pooled
+        self.classify = nn.Linear(before * pooled**2, classes)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> logits (B, K)."""
-        return self.classify(self.features(images).mean((2, 3)))
+        maps = self.features(images)
+        if self.pooled == 1:
+            return self.classify(maps.mean((2, 3)))
+        return self.classify(F.adaptive_avg_pool2d(maps, self.pooled).flatten(1))
 
 
 class Shortcut(nn.Module):

@@ -14,7 +14,6 @@ from washout.chapters.chapter1.paired import (
     bits,
     ladder,
     of_paper,
-    paired_interval,
     same_images,
     shortfall,
 )
@@ -32,6 +31,7 @@ from washout.chapters.chapter1.parts import (
     spoken_of,
 )
 from washout.chapters.chapter1.settings import AUTO, GRIDS, L2, LARGEST
+from washout.metrics import paired_interval
 from washout.papers import Claim
 from washout.report import Judgment, judge, judge_all
 from washout.report.verdicts import CLOSE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,6 @@ from washout.chapters.chapter1.measure import chosen_beta
 from washout.chapters.chapter1.networks import PUBLISHED
 from washout.chapters.chapter1.settings import KEPT
 from washout.checks import check_choice
-from washout.metrics.intervals import quantile
 from washout.store import Row
 from washout.study import Missing
 
@@ -131,15 +129,3 @@ def best_quality(row: Row) -> Best:
         scored[half::2] = right[best][half::2]
         chosen.append(best)
     return Best(int(scored.sum()), n, (chosen[0], chosen[1]), scored)
-
-
-def paired_interval(only_a: int, only_b: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the difference of two rates on the same ``n`` images, within [-1, 1].
-
-    Source: Agresti & Min (2005), "Simple improved confidence intervals for comparing matched
-    proportions": half an image more in each of the four cells, then the large-sample interval.
-    """
-    a, b, size = only_a + 0.5, only_b + 0.5, n + 2
-    center = (a - b) / size
-    reach = quantile(level) * math.sqrt(a + b - (a - b) ** 2 / size) / size
-    return max(center - reach, -1.0), min(center + reach, 1.0)

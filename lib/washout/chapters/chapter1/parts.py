@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from washout.chapters.chapter1.paired import Rows, of_paper, paired_interval, pairs
+from washout.chapters.chapter1.paired import Rows, of_paper, pairs
 from washout.chapters.chapter1.settings import AUTO
+from washout.metrics import paired_interval
 from washout.papers import Claim
 from washout.report import Judgment, judge, judge_all
 from washout.report.verdicts import CLOSE

@@ -37,6 +37,7 @@ from washout.store import Row, Spec
 from washout.study import Missing, Study, Table
 
 PAPER = "tan2019"
+SHORT = "cw-short"
 LARGEST = 0.5  # an epsilon at which nothing of the image is left to defend
 
 
@@ -117,9 +118,11 @@ def _whole(base: Spec, study: Study) -> list[tuple[Table, list[Spec]]]:
     attacked = (*MAIN, *FIXED[sort], *sweep)
     if sort == "gray" or paper:  # the other reading of PGD's search takes minutes in color
         attacked = (*attacked, "pgd-min-eps")
+    if not smoke:
+        attacked = (*attacked, SHORT)
     own = columns(name)
     more = [
-        *cells(base, (CLEAN, *attacked), own),
+        *cells(base, (CLEAN, *(a for a in attacked if a != SHORT or paper)), own),
         *cells(base, (CLEAN, *MAIN), CONTROLS[sort]),
     ]
     swept = (*QUALITIES, *ABLATION[sort])
@@ -154,11 +157,15 @@ def _whole(base: Spec, study: Study) -> list[tuple[Table, list[Spec]]]:
 
 
 def _everything(base: Spec) -> list[tuple[Table, list[Spec]]]:
-    """What profile ``paper`` adds: all test images, and on CIFAR-10 a well-trained network."""
+    """What profile ``paper`` adds: all test images, and on CIFAR-10 a well-trained network.
+
+    On all of them Carlini and Wagner's attack is the short one.
+    """
     all_ = {**base, "whole": True}
+    labels = tuple(SHORT if label == "cw-fb2" else label for label in MAIN)
     found: list[tuple[Table, list[Spec]]] = [
-        (ATTACK, [{**all_, "attack": label} for label in MAIN]),
-        (CELL, cells(all_, (CLEAN, *MAIN), columns(base["dataset"]))),
+        (ATTACK, [{**all_, "attack": label} for label in labels]),
+        (CELL, cells(all_, (CLEAN, *labels), columns(base["dataset"]))),
     ]
     if base["dataset"] == "cifar10":
         long = {**base, "net": f"{base['net']}-long"}
@@ -189,25 +196,61 @@ def rows(parameters: Parameters, table: Table, defense: str = "all") -> list[Row
     """A table's rows for a notebook's parameters: stored ones, and missing ones computed.
 
     A run for one attack or defense shows what is stored of the tables that are about all of them,
-    and computes none of those.
+    and computes none of those. Where profile ``paper`` has another network than ``laptop``, its
+    rows take the place of ``laptop``'s as soon as its cells are all stored.
     """
-    study, one = parameters.study, parameters.attacks != MAIN
-    attack = parameters.attacks[0] if one else "all"
-    specs = _specs(parameters, table, attack, defense)
-    if not specs:
-        study = replace(study, compute=False, rows_since=0.0)
-        specs = _specs(parameters, table, "all", "all")
-    return study.table(table, specs)
+    study = parameters.study
+    attack = "all" if parameters.attacks == MAIN else parameters.attacks[0]
+    found: list[Row | Missing] = []
+    for name in parameters.datasets:
+        specs = _specs(study, table, name, attack, (parameters.seed,), defense)
+        own = study
+        if not specs:
+            own = replace(study, compute=False, rows_since=0.0)
+            specs = _specs(study, table, name, "all", (parameters.seed,), "all")
+        if attack == defense == "all" and _complete(own, name, parameters.seed):
+            own = _of_paper(own)
+            specs = _specs(own, table, name, "all", (parameters.seed,), "all")
+        found += own.table(table, specs)
+    return found
 
 
-def _specs(parameters: Parameters, table: Table, attack: str, defense: str) -> list[Spec]:
-    return [
+def only_paper(parameters: Parameters, table: Table) -> list[Row | Missing]:
+    """A table's rows that profile ``paper`` alone has: all images, the well-trained network.
+
+    None of them is computed, and there are none if the run is about other data or one attack.
+    """
+    if parameters.attacks != MAIN or parameters.study.profile != "laptop":
+        return []
+    study = _of_paper(parameters.study)
+    specs = [
         spec
         for name in parameters.datasets
-        for found, some in plan(parameters.study, name, attack, (parameters.seed,), defense)
+        if not _complete(parameters.study, name, parameters.seed)  # else they are among the rows
+        for found, some in _everything(about(name, parameters.seed, study))
         if found == table
         for spec in some
     ]
+    return study.table(table, specs)
+
+
+def _specs(study: Study, table: Table, *words: Any) -> list[Spec]:
+    return [spec for found, some in plan(study, *words) if found == table for spec in some]
+
+
+def _of_paper(study: Study) -> Study:
+    return replace(study, profile="paper", compute=False, rows_since=0.0)
+
+
+def _complete(study: Study, name: str, seed: int) -> bool:
+    """Whether every cell of a dataset is stored at profile ``paper``, which is not asked for."""
+    if study.profile != "laptop" or study.rows_since or name not in AUTO:
+        return False
+    own = _of_paper(study)
+    specs = _specs(own, CELL, name, "all", (seed,))
+    if own.find(CELL, specs[0]) is None:  # as a rule; looking for all takes a while
+        return False
+    return all(isinstance(row, Row) for row in own.table(CELL, specs))
 
 
 __all__ = [
@@ -234,6 +277,7 @@ __all__ = [
     "fixed",
     "full_name",
     "kind",
+    "only_paper",
     "plan",
     "rows",
 ]

@@ -152,6 +152,46 @@ def show_second(rows: Rows) -> None:
     present(rows, lines, "A second library on the same images.", "second")
 
 
+def show_short(attacks: Rows) -> None:
+    """The short Carlini-Wagner beside the full one, on the same images."""
+    own = [
+        r for r in attacks
+        if r.spec["attack"] in ("cw-fb2", "cw-short") and "-" not in r.spec["net"]
+        and not r.spec.get("whole")
+    ]  # fmt: skip
+    lines = []
+    for dataset in dict.fromkeys(r.spec["dataset"] for r in own):
+        both = {r.spec["attack"]: r.values for r in stored(own, dataset=dataset)}
+        if len(both) < 2 or both["cw-fb2"]["n"] != both["cw-short"]["n"]:
+            continue
+        full, short = both["cw-fb2"], both["cw-short"]
+        lines.append(
+            {
+                "dataset": SETS[dataset],
+                "images": full["n"],
+                "fooled, full": rate(full["fooled"], max(full["attacked"], 1)),
+                "fooled, short": rate(short["fooled"], max(short["attacked"], 1)),
+                "median L2, full": f"{full['l2']:.4f}",
+                "median L2, short": f"{short['l2']:.4f}",
+                "ratio": f"{short['l2'] / full['l2']:.3f}",
+            }
+        )
+    present(own, lines, "Carlini-Wagner in fewer steps, as it meets all test images.", "short")
+
+
+def show_long(cells: Rows) -> None:
+    """The well-trained classifier of CIFAR-10, which profile ``paper`` alone has."""
+    own = [r for r in cells if r.spec["net"].endswith("-long")]
+    lines = []
+    for attack in (CLEAN, *MAIN):
+        found = {r.spec["defense"]: r for r in stored(own, attack=attack)}
+        if found:
+            line = {"attack": attack_name(attack)}
+            line |= {name(d): _short(row) for d, row in found.items()}
+            lines.append(line)
+    present(own, lines, "A well-trained DenseNet: accuracy through each defense.", "long")
+
+
 def show_resamples(cells: Rows) -> None:
     """Five draws of 1,000 out of all test images: how far a subset's accuracy wanders."""
     lines = []

@@ -23,7 +23,7 @@ from washout.study import Study
 
 Rate = tuple[float, float, float]
 # Names for one picture would be too many; these stand in the tables.
-UNDRAWN = ("deepfool-softmax", "cw-0.3", "deepfool-0.3", "pgd-min-eps")
+UNDRAWN = ("deepfool-softmax", "cw-short", "cw-0.3", "deepfool-0.3", "pgd-min-eps")
 SHORT = dict(
     zip(WORDS, ("none", "JPEG", "Gauss", "K-means", "TVM", *(f"VQ {w[5:]}" for w in VQ)),
         strict=True)

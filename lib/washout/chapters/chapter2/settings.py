@@ -23,6 +23,9 @@ SMALL = 8 / 255  # what is common on images in color
 CW = {
     "binary_search_steps": 5, "steps": 1000, "lr": 5e-3, "initial_const": 1e-2, "progress": 1e-4,
 }  # fmt: skip
+# The shortest that keeps its median L2 within 2 % of that, on validation images; for the whole
+# test set.
+CW_SHORT = {**CW, "steps": 200, "lr": 1e-2}
 # Labels that stand for an attack with other settings than its defaults.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "fgsm-min": ("fgsm-min", {}),
@@ -31,6 +34,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "pgd-min": ("pgd-min", {"keep": "l2"}),
     "pgd-min-eps": ("pgd-min", {"keep": "eps"}),
     "cw-fb2": ("cw", CW),
+    "cw-short": ("cw", CW_SHORT),
     "deepfool-fb2": ("deepfool-fb2", {}),
     **{f"deepfool-x{factor:g}": ("deepfool-fb2", {"overshoot": factor}) for factor in FACTORS},
     # In batches the library averaged the loss, so that steps were as many times too long as there

@@ -24,6 +24,7 @@ ATTACKS = {
     "fgsm-min": "FGSM, smallest",
     "pgd-min": "PGD, smallest",
     "cw-fb2": "Carlini-Wagner",
+    "cw-short": "Carlini-Wagner, short",
     "deepfool-fb2": "DeepFool",
     "pgd-min-eps": "PGD, smallest ε",
     "deepfool-linf": "DeepFool, L∞",

@@ -1,0 +1,176 @@
+"""The paper's claims, judged by the stored rows of the first seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from washout import papers
+from washout.chapters.bits import unpacked_floats
+from washout.chapters.chapter4.pools import Found, Rows, groups
+from washout.chapters.chapter4.settings import CLEAN, DEQUANTIZED, MAIN, PCA, SEPARATE
+from washout.metrics import difference_interval, paired_interval, wilson
+from washout.papers import Claim
+from washout.report import Judgment, judge, judge_all
+from washout.report.verdicts import CLOSE
+
+NAMES = {"fgsm": "FGSM", "pgd": "PGD", "deepfool": "DeepFool"}
+
+
+def claims(
+    attacked: Rows, widths: Rows, cleaned: Rows, flows: Rows, detections: Rows, distances: Rows
+) -> list[Judgment]:
+    """A judgment of each claim, in the paper's order."""
+    found = next(iter(groups(attacked, widths, cleaned, flows, detections, distances)), None)
+    judges: dict[str, Callable[[Claim, Found], Judgment]] = {
+        "latent-distance": _distance,
+        "deepfool-hardest-to-detect": _hardest,
+        "order-ae": _order,
+        "ae-removes-noise": _removes,
+        "comparable-to-others": _comparable,
+        "simple-net": _suffices,
+    }
+    judged = []
+    for id_, claim in papers.load("xiong").claims.items():
+        part = Judgment("not computed", claim)
+        if found is not None:
+            name = id_.split("/")[-1]
+            part = judges[name](claim, found)
+            if name in FLOW:
+                part = _doubted(part, found)
+        judged.append(part)
+    return judged
+
+
+FLOW = ("latent-distance", "deepfool-hardest-to-detect", "comparable-to-others", "simple-net")
+
+
+def _doubted(part: Judgment, found: Found) -> Judgment:
+    """A poorer flow than the paper's cannot contradict what the paper says of its own."""
+    if part.word != "contradicted" or found.comparable:
+        return part
+    said = f"{part.evidence}; our flow is poorer than the paper's"
+    return replace(part, word="undecided", evidence=said)
+
+
+def _worded(part: Judgment, what: str) -> Judgment:
+    doubt = "" if part.word == "holds" else f" ({part.word})"
+    return replace(part, evidence=f"{what}: {part.evidence}{doubt}")
+
+
+def _distance(claim: Claim, found: Found) -> Judgment:
+    """Farther in latents than in pixels, in units of two clean images' distance in each space.
+
+    And farther than another draw of the noise within a pixel's bin moves the latents: image by
+    image, of those that an attack changes.
+    """
+    parts = []
+    noise = found.row("distance", change=DEQUANTIZED)
+    for label in MAIN:
+        row = found.row("distance", change=label)
+        if row is None or noise is None:
+            return Judgment("not computed", claim)
+        pixels, latents = (unpacked_floats(row.values[k]) for k in ("pixels", "last"))
+        still, changed = unpacked_floats(noise.values["last"]), pixels > 0
+        for other, words in ((pixels, "than in pixels"), (still, "than by 8-bit noise")):
+            further = int((latents > other)[changed].sum())
+            part = judge(claim, further, int((latents < other)[changed].sum()))
+            parts.append(_worded(part, f"{NAMES[label]}, farther {words}"))
+    return judge_all(claim, parts)
+
+
+def _hardest(claim: Claim, found: Found) -> Judgment:
+    """On images read rightly that both attacks turn, flagged after one and not after DeepFool."""
+    parts = []
+    for label in ("fgsm", "pgd"):
+        other, hard = found.flagged(label), found.flagged("deepfool")
+        pools = found.pool(label, "B"), found.pool("deepfool", "B")
+        if other is None or hard is None or pools[0] is None or pools[1] is None:
+            return Judgment("not computed", claim)
+        both = pools[0] & pools[1]
+        won = int((other[0] & ~hard[0])[both].sum())
+        part = judge(claim, won, int((~other[0] & hard[0])[both].sum()))
+        parts.append(_worded(part, f"{NAMES[label]} found, DeepFool not"))
+    return judge_all(claim, parts)
+
+
+def _order(claim: Claim, found: Found) -> Judgment:
+    """On images read rightly that both attacks turn, restored after one and not after another."""
+    parts = []
+    for better, worse in (("deepfool", "pgd"), ("pgd", "fgsm")):
+        bits = [found.read(label, f"ae{found.width}") for label in (better, worse)]
+        pools = [found.pool(label, "B") for label in (better, worse)]
+        if bits[0] is None or bits[1] is None or pools[0] is None or pools[1] is None:
+            return Judgment("not computed", claim)
+        both = pools[0] & pools[1]
+        won, lost = int((bits[0] & ~bits[1])[both].sum()), int((~bits[0] & bits[1])[both].sum())
+        parts.append(_worded(judge(claim, won, lost), f"{NAMES[better]} over {NAMES[worse]}"))
+    return judge_all(claim, parts)
+
+
+def _removes(claim: Claim, found: Found) -> Judgment:
+    """The change shrinks; more is restored than by noise as large as what the network adds; and
+    attacked images are read as often as the same images clean, both through the autoencoder, up to
+    five points.
+    """
+    name = f"ae{found.width}"
+    clean, parts = found.read(CLEAN, name), []
+    for label in MAIN:
+        row = found.row("cleaned", attack=label, defense=name)
+        noise, pool = found.read(label, f"noise:{name}"), found.pool(label, "B")
+        bits = found.read(label, name)
+        if row is None or noise is None or pool is None or bits is None or clean is None:
+            return Judgment("not computed", claim)
+        v = row.values
+        shrunk = judge(claim, v["shrunk"], v["changed"] - v["shrunk"])
+        said = f"{100 * v['survived']:.0f} % of the change is left, of {v['changed']:,} images' "
+        said += f"changes {v['shrunk']:,} shrink"
+        parts.append(_worded(replace(shrunk, evidence=said), NAMES[label]))
+        won, lost = int((bits & ~noise)[pool].sum()), int((~bits & noise)[pool].sum())
+        parts.append(_worded(judge(claim, won, lost), f"{NAMES[label]}, against noise"))
+        won, lost = int((bits & ~clean)[pool].sum()), int((~bits & clean)[pool].sum())
+        low, high = paired_interval(won, lost, int(pool.sum()))
+        word = "holds" if low > -CLOSE else "contradicted" if high < -CLOSE else "undecided"
+        said = f"{100 * (low + high) / 2:+.0f} points".replace("-", "−")
+        parts.append(_worded(Judgment(word, claim, said), f"{NAMES[label]}, against clean"))
+    return judge_all(claim, parts)
+
+
+def _comparable(claim: Claim, found: Found) -> Judgment:
+    """Accuracies at the same pools within five points; and DeepFool better than by chance."""
+    parts = []
+    for label in ("fgsm", "pgd"):
+        own = found.detected(label)
+        for other in (PCA, SEPARATE):
+            rival = found.detected(label, other)
+            if own is None or rival is None:
+                return Judgment("not computed", claim)
+            low, high = difference_interval(*own, *rival)
+            word = "undecided"
+            if max(-low, high) <= CLOSE:
+                word = "holds"
+            elif low > CLOSE or high < -CLOSE:
+                word = "contradicted"
+            points = 100 * (own[0] / own[1] - rival[0] / rival[1])
+            said = f"{points:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]".replace("-", "−")
+            parts.append(_worded(Judgment(word, claim, said), f"{NAMES[label]}, less {other}"))
+    hard, index = found.flagged("deepfool"), found.column("deepfool")
+    if hard is None or index is None:
+        return Judgment("not computed", claim)
+    won, lost = int((hard[0] & ~hard[1])[index].sum()), int((~hard[0] & hard[1])[index].sum())
+    what = "DeepFool flagged, the same image clean not"
+    parts.append(_worded(judge(claim, won, lost), what))
+    return judge_all(claim, parts)
+
+
+def _suffices(claim: Claim, found: Found) -> Judgment:
+    """Overall accuracy against the 80 % of the abstract."""
+    total = found.detected_overall()
+    if total is None:
+        return Judgment("not computed", claim)
+    bar = papers.load("xiong").numbers["xiong/abstract/detector"].rate
+    low, high = wilson(*total)
+    word = "holds" if low > bar else "contradicted" if high < bar else "undecided"
+    rate = 100 * total[0] / total[1]
+    said = f"overall accuracy {rate:.1f} % [{100 * low:.1f}, {100 * high:.1f}], "
+    return Judgment(word, claim, f"{said}the abstract says {100 * bar:.0f} %")

@@ -1,0 +1,263 @@
+"""Detectors: what they look at, what they are trained on, and whom they find."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from washout.chapters.bits import packed
+from washout.chapters.chapter4 import networks
+from washout.chapters.chapter4.measure import (
+    adversarial,
+    depends_on_classifier,
+    described,
+    flags,
+)
+from washout.chapters.chapter4.settings import (
+    CLEAN,
+    MAIN,
+    MIXTURE,
+    PCA,
+    PROFILES,
+    ROUNDED,
+    SEPARATE,
+    TRAINED,
+)
+from washout.checks import check_choice
+from washout.data import floats
+from washout.defenses import eight_bit
+from washout.detectors import (
+    Detector,
+    PCADetector,
+    choose_threshold,
+    fit_detector,
+    residual_statistics,
+)
+from washout.inference import predict
+from washout.metrics import auc, roc, tpr_at_fpr
+from washout.models import ResNet
+from washout.randomness import seeded
+from washout.store import Spec
+from washout.study import Study, Table
+
+VERSIONS = {"features": 1, "detectors": 1, "detection": 1}
+FLOWS = {"latents": "trained", "all": "trained", "random": "random"}
+POINTS = 60  # of a stored ROC curve
+
+
+# ---- what detectors look at --------------------------------------------------------------------
+def turned(spec: Spec, study: Study, label: str, part: str, rounded: bool) -> tuple[Tensor, Tensor]:
+    """Attacked images, rounded to 8 bits or not, and which of these are misread."""
+    model, _ = networks.classifier(spec, study)
+    images, wrong, pool = adversarial({**spec, "attack": label}, study, part)
+    if rounded:
+        images = eight_bit(images)
+        wrong = predict(model, images, device=study.device) != pool.labels
+    return images, wrong
+
+
+def images_of(spec: Spec, study: Study, label: str, part: str, rounded: bool) -> Tensor:
+    """Images of a part after an attack, ``none`` among them."""
+    images, _, _ = adversarial({**spec, "attack": label}, study, part)
+    return eight_bit(images) if rounded else images
+
+
+def features(spec: Spec, study: Study, label: str, part: str, *, rounded: bool = False) -> Tensor:
+    """What the row's detector sees of each image, (n, D), or (n, C, H, W) for ``separate``."""
+    kind = spec["features"]
+    images = images_of(spec, study, label, part, rounded)
+    if kind == SEPARATE:
+        return images
+    if kind == "pixels":
+        return images.flatten(1)
+    if kind in ("residuals", "grid"):
+        return residual_statistics(images, grid=kind == "grid")
+    net, flow_hash = networks.flow(spec, study, FLOWS[kind])
+    _, hash_ = networks.classifier(spec, study)
+    key = {
+        "dataset": spec["dataset"], "seed": spec["seed"], "part": part, "n": len(images),
+        "attack": described(label), "rounded": rounded, "classifier": hash_,
+        "version": VERSIONS["features"],
+        **networks.flow_depends(spec, study, FLOWS[kind]), "weights": flow_hash,
+    }  # fmt: skip
+    # Each part its own noise: a detector must not know the test images' draws.
+    seed = 1000 * spec["seed"] + 20 + networks.PARTS.index(part)
+
+    def make() -> dict[str, Tensor]:
+        last, before = networks.latents(net, images, seed, study)
+        return {"last": last} if FLOWS[kind] == "random" else {"last": last, "before": before}
+
+    kept = study.artifact("chapter4-latents", key, make)
+    return torch.cat([kept["before"], kept["last"]], 1) if kind == "all" else kept["last"]
+
+
+# ---- what detectors are trained on -------------------------------------------------------------
+def shares(trained: str) -> dict[str, float]:
+    """Each attack's share of the attacked images, by the kind of training; they add up to 1."""
+    kind = check_choice(trained.removesuffix(ROUNDED), TRAINED, "trained")
+    if kind in MAIN:
+        return {kind: 1.0}
+    left = {name: share for name, share in MIXTURE.items() if kind != f"without-{name}"}
+    return {name: share / sum(left.values()) for name, share in left.items()}
+
+
+def mixed(spec: Spec, study: Study, part: str) -> tuple[Tensor, Tensor]:
+    """Features and labels of clean images and of those attacked ones that fool the classifier.
+
+    Every image is attacked by one of the attacks, drawn by their shares. One that was misread
+    when clean counts as fooling, as in the paper's pools; after DeepFool it is a clean image.
+    """
+    rounded = spec["trained"].endswith(ROUNDED)
+    clean = features(spec, study, CLEAN, part)
+    generator = torch.Generator().manual_seed(1000 * spec["seed"] + 30 + networks.PARTS.index(part))
+    order = torch.randperm(len(clean), generator=generator)
+    parts, begin, total = [clean], 0, 0.0
+    for label, share in shares(spec["trained"]).items():
+        total += share
+        end = round(total * len(clean))
+        index = order[begin:end]
+        begin = end
+        _, wrong = turned(spec, study, label, part, rounded)
+        index = index[wrong[index]]
+        parts.append(features(spec, study, label, part, rounded=rounded)[index])
+    is_adversarial = torch.arange(sum(map(len, parts))) >= len(clean)
+    return torch.cat(parts), is_adversarial
+
+
+def detector(spec: Spec, study: Study) -> tuple[nn.Module, float]:
+    """The row's detector in eval mode, and the threshold that its scores are to exceed."""
+    _, hash_ = networks.classifier(spec, study)
+    key = {**_detector_key(spec, study), "weights": hash_}
+    if spec["features"] in FLOWS:  # trained now if it is not there: its hash is known afterwards
+        _, own = networks.flow(spec, study, FLOWS[spec["features"]])
+        key |= {**networks.flow_depends(spec, study, FLOWS[spec["features"]]), "flow weights": own}
+    kept = study.artifact("chapter4-detector", key, lambda: _fitted(spec, study))
+    threshold = float(kept.pop("threshold"))
+    if spec["features"] == PCA:
+        found: nn.Module = PCADetector(kept["mean"], kept["basis"], kept["variances"])
+    else:
+        found = _fresh(spec, study, kept)
+        found.load_state_dict(kept)
+    return found.eval().requires_grad_(False).to(study.device), threshold
+
+
+def _fresh(spec: Spec, study: Study, state: dict[str, Tensor] | None, size: int = 0) -> nn.Module:
+    if spec["features"] == SEPARATE:
+        data = networks.whole(spec, study)
+        with seeded(spec["seed"], "cpu"):
+            return ResNet(data.channels, data.size, 1, widths=(16, 32, 64), blocks=1)
+    size = size if state is None else len(state["mean"])
+    return Detector(size, generator=torch.Generator().manual_seed(1000 * spec["seed"] + 31))
+
+
+def _fitted(spec: Spec, study: Study) -> dict[str, Tensor]:
+    profile = PROFILES[study.profile]
+    epochs = profile.separate_epochs if spec["features"] == SEPARATE else profile.detector_epochs
+    if spec["features"] == PCA:
+        found = PCADetector.fit(floats(networks.whole(spec, study).train.images),
+                                device=study.device)  # fmt: skip
+        seen, is_adversarial = mixed({**spec, "features": SEPARATE}, study, "validation")
+        threshold, _ = choose_threshold(found.scores(seen), is_adversarial)
+        return {**found.state_dict(), "threshold": torch.tensor(threshold, dtype=torch.float64)}
+    seen, is_adversarial = mixed(spec, study, "train")
+    net = _fresh(spec, study, None, seen[0].numel())
+    if spec["features"] == SEPARATE:
+        net = net.to(memory_format=torch.channels_last)
+    fit_detector(
+        net, seen, is_adversarial, mixed(spec, study, "validation"), epochs=epochs,
+        generator=torch.Generator().manual_seed(1000 * spec["seed"] + 32), device=study.device,
+    )  # fmt: skip
+    return {**net.state_dict(), "threshold": torch.tensor(0.0)}
+
+
+def scores(spec: Spec, study: Study, label: str, *, rounded: bool = False) -> Tensor:
+    """Scores (n,) of the test images after an attack, above 0 where flagged."""
+    net, threshold = detector(spec, study)
+    if isinstance(net, PCADetector):
+        found = net.scores(images_of(spec, study, label, "test", rounded))
+    else:
+        seen = features(spec, study, label, "test", rounded=rounded)
+        with torch.inference_mode():
+            parts = [net(x.to(study.device)).reshape(len(x)).cpu() for x in seen.split(1000)]
+        found = torch.cat(parts).clone()
+    return found - threshold
+
+
+# ---- rows --------------------------------------------------------------------------------------
+def detection(spec: Spec, study: Study) -> dict[str, Any]:
+    """A detector on clean test images and on their attacked versions.
+
+    Areas and rates are over pool A, all attacked images that are misread, beside all clean ones,
+    and over pool B, both sides without images that are misread when clean.
+    """
+    model, hash_ = networks.classifier(spec, study)
+    rounded = spec.get("rounded", False)
+    _, _, pool = adversarial(spec, study)
+    _, wrong = turned(spec, study, spec["attack"], "test", rounded)
+    right = predict(model, pool.images, device=study.device) == pool.labels
+    clean = scores(spec, study, CLEAN)[: len(pool)]
+    hit = scores(spec, study, spec["attack"], rounded=rounded)
+    found: dict[str, Any] = {
+        "n": len(pool),
+        "flagged": packed(hit > 0),
+        "flagged_clean": packed(clean > 0),
+        "right": packed(right),
+        "wrong": packed(wrong),
+        "weights": hash_,
+    }
+    for name, attacked, others in (
+        ("A", wrong, torch.ones_like(right)),
+        ("B", wrong & right, right),
+    ):
+        found[name] = _ranked(hit[attacked].double(), clean[others].double())
+    if spec["trained"] == "mixture" and bool(wrong.any()):
+        curve = roc(hit[wrong].double(), clean.double(), points=POINTS)
+        found["curve"] = {"fpr": curve.fpr, "tpr": curve.tpr}
+    return found
+
+
+def _ranked(hit: Tensor, clean: Tensor) -> dict[str, Any]:
+    if not len(hit) or not len(clean):
+        return {"n": len(hit)}
+    area, low, high = auc(hit, clean)
+    return {
+        "n": len(hit),
+        "auc": area,
+        "auc_low": low,
+        "auc_high": high,
+        "tpr_at_1": tpr_at_fpr(hit, clean, 0.01),
+        "tpr_at_5": tpr_at_fpr(hit, clean, 0.05),
+    }
+
+
+# ---- what rows depend on -----------------------------------------------------------------------
+def _detector_key(spec: Spec, study: Study) -> dict[str, Any]:
+    profile = PROFILES[study.profile]
+    kind = spec["features"]
+    found: dict[str, Any] = {
+        **depends_on_classifier({k: v for k, v in spec.items() if k != "attack"}, study),
+        "dataset": spec["dataset"],
+        "seed": spec["seed"],
+        "features": kind,
+        "trained": spec["trained"],
+        "attacks": [described(name) for name in shares(spec["trained"])],
+        "counts": [
+            profile.n_train,
+            profile.n_validation,
+            profile.separate_epochs if kind == SEPARATE else profile.detector_epochs,
+        ],
+        "detectors": dict(VERSIONS),
+    }
+    if kind in FLOWS:
+        found |= networks.flow_depends(spec, study, FLOWS[kind])
+    return found
+
+
+def depends(spec: Spec, study: Study) -> dict[str, Any]:
+    """What a row with a detector depends on."""
+    return {**_detector_key(spec, study), **depends_on_classifier(spec, study)}
+
+
+DETECTION = Table("detection", detection, depends, flags=flags)

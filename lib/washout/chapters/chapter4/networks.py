@@ -1,0 +1,130 @@
+"""Images, classifiers, autoencoders and flows behind a row's specification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from washout.chapters.chapter4.settings import (
+    PROFILES,
+    ae_recipe,
+    classifier_recipe,
+    flow_recipe,
+)
+from washout.data import Dataset, Split, load
+from washout.inference import evaluating
+from washout.models import Autoencoder, Glow
+from washout.randomness import seeded
+from washout.store import Spec
+from washout.study import Study
+from washout.training import Recipe
+
+PARTS = ("train", "validation", "test")
+FIRST_BATCH = 256  # images that set an untrained flow's scales
+
+
+@lru_cache(maxsize=2)
+def dataset(name: str, folder: str) -> Dataset:
+    return load(name, folder)
+
+
+def whole(spec: Spec, study: Study) -> Dataset:
+    """The row's dataset."""
+    return dataset(spec["dataset"], str(study.data))
+
+
+def pool(spec: Spec, study: Study, part: str = "test", n: int | None = None) -> Split:
+    """The first images of the seed's draw from a part: the same for every attack and detector.
+
+    Args:
+        n: the profile's number for that part by default.
+    """
+    profile = PROFILES[study.profile]
+    usual = {"train": profile.n_train, "validation": profile.n_validation, "test": profile.n}[part]
+    images = getattr(whole(spec, study), part)
+    generator = torch.Generator().manual_seed(1000 * spec["seed"] + PARTS.index(part))
+    order = torch.randperm(len(images), generator=generator)
+    return images[order[: usual if n is None else n]]
+
+
+# ---- networks ----------------------------------------------------------------------------------
+def recipe_of(spec: Spec, profile: str) -> Recipe:
+    """How the row's classifier is trained."""
+    return classifier_recipe(spec["dataset"], spec["net"], profile, spec["seed"])
+
+
+def classifier(spec: Spec, study: Study) -> tuple[nn.Module, str]:
+    """The row's classifier in eval mode, and the hash of its weights."""
+    made = study.trained(recipe_of(spec, study.profile), lambda: whole(spec, study))
+    return made.model.to(memory_format=torch.channels_last), made.hash
+
+
+def autoencoder(spec: Spec, study: Study, width: int) -> tuple[Autoencoder, str]:
+    """The autoencoder of one width, and the hash of its weights."""
+    recipe = ae_recipe(spec["dataset"], width, study.profile, spec["seed"])
+    made = study.trained(recipe, lambda: whole(spec, study))
+    assert isinstance(made.model, Autoencoder)
+    return made.model.requires_grad_(False).to(memory_format=torch.channels_last), made.hash
+
+
+def flow(spec: Spec, study: Study, kind: str = "trained") -> tuple[Glow, str]:
+    """The row's Glow, ``trained`` or ``random``, and the hash of its weights.
+
+    The untrained one is as training would begin: random rotations of the channels, scales that a
+    first batch of training images sets, and couplings that pass everything as it is.
+    """
+    recipe = flow_recipe(spec["dataset"], study.profile, spec["seed"])
+    if kind == "trained":
+        made = study.trained(recipe, lambda: whole(spec, study))
+        assert isinstance(made.model, Glow)
+        return made.model.requires_grad_(False), made.hash
+    data = whole(spec, study)
+    with seeded(recipe.seed, "cpu"):
+        net = Glow(data.channels, data.size, **dict(recipe.model_args))
+    net.initialize(data.train.images[:FIRST_BATCH])
+    return net.requires_grad_(False).to(study.device).eval(), "untrained"
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Convolutions in float32 on a GPU too, which would round to 10 bits: an inverse needs them."""
+    convolutions: Any = getattr(torch.backends.cudnn, "conv")  # noqa: B009 (not in the stubs)
+    before, convolutions.fp32_precision = convolutions.fp32_precision, "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before
+
+
+def latents(
+    net: Glow, images: Tensor, seed: int | None, study: Study, batch_size: int = 500
+) -> tuple[Tensor, Tensor]:
+    """Latents of the last level (B, D) and of the levels before (B, D'), on the CPU.
+
+    Args:
+        seed: of the noise that spreads each pixel over its 8-bit bin, as the code that the paper
+            took its flow from adds it at each pass; None adds none.
+    """
+    generator = None if seed is None else torch.Generator(study.device).manual_seed(seed)
+    last, before = [], []
+    with torch.inference_mode(), evaluating(net), exact():
+        for part in images.split(batch_size):
+            x = part.to(study.device)
+            x = x if generator is None else net.dequantize(x, generator)
+            parts = net.encode(x)[0]
+            last.append(parts[-1].flatten(1).cpu())
+            before.append(torch.cat([p.flatten(1) for p in parts[:-1]], 1).cpu())
+    return torch.cat(last).clone(), torch.cat(before).clone()
+
+
+def flow_depends(spec: Spec, study: Study, kind: str = "trained") -> dict[str, Any]:
+    """What a row with a flow depends on besides its classifier."""
+    recipe = flow_recipe(spec["dataset"], study.profile, spec["seed"])
+    if kind == "random":
+        return {"flow": [recipe.seed, dict(recipe.model_args), FIRST_BATCH]}
+    return {"flow": [recipe.key(), study.stored_hash(recipe)]}

@@ -1,0 +1,248 @@
+"""Chapter 4's figures, from stored rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from washout import figures
+from washout.chapters.chapter4.more_views import SEEN, SPACES
+from washout.chapters.chapter4.pools import Found, Rows
+from washout.chapters.chapter4.settings import (
+    AE,
+    CLEAN,
+    EPS,
+    MAIN,
+    OTHER_EPS,
+    PCA,
+    PROFILES,
+    SEPARATE,
+)
+from washout.chapters.chapter4.views import attack_name, firsts, name
+from washout.chapters.shown import nothing, stored
+from washout.metrics import wilson
+from washout.study import Study
+
+
+def diagrams(which: str) -> Figure:
+    """The paper's Figures 2 to 5: ``autoencoder``, ``flow`` or ``methods``."""
+    if which == "autoencoder":
+        return figures.pipelines(
+            {
+                "Autoencoder": [
+                    ("convolution 4 × 4, stride 2, ReLU", "width × 16 × 16"),
+                    ("convolution 4 × 4, stride 2, ReLU", "2 width × 8 × 8: the code"),
+                    ("transposed convolution, ReLU", "width × 16 × 16"),
+                    ("transposed convolution, sigmoid", ""),
+                ]
+            }
+        )
+    if which == "flow":
+        return figures.pipelines(
+            {
+                "One step": [
+                    ("actnorm", ""),
+                    ("invertible 1 × 1 conv", ""),
+                    ("affine coupling", ""),
+                ],
+                "A level, three times": [
+                    ("squeeze 2 × 2", "4 C channels"),
+                    ("K steps", ""),
+                    ("split in half", "half: latents"),
+                ],
+            }
+        )
+    return figures.pipelines(
+        {
+            "Method 1": [
+                ("image", ""),
+                ("autoencoder", "repainted"),
+                ("classifier", ""),
+                ("class", ""),
+            ],
+            "Method 2": [
+                ("image", ""),
+                ("Glow", "48 × 4 × 4"),
+                ("five dense layers", ""),
+                ("clean or attacked", ""),
+            ],
+        }
+    )
+
+
+def _stack(rows: Rows, study: Study, what: str):
+    if nothing(rows, what):
+        return None
+    row = stored(rows)[0]
+    v = row.values
+    images = study.images(v["images"])
+    wide = len(v["columns"])
+    return v, [images[i : i + wide] for i in range(0, len(images), wide)]
+
+
+def example(rows: Rows, study: Study, index: int = 0) -> Figure | None:
+    """Figure 1: an image clean and after each attack, with what is read."""
+    found = _stack(rows, study, "attacked images")
+    if found is None:
+        return None
+    v, lines = found
+    labels, before = [v["labels"][index]] * len(MAIN), [lines[index][0]] * len(MAIN)
+    return figures.image_grid(
+        before, list(lines[index][1:]), labels, v["said"][index][1:],
+        notes=[attack_name(label) for label in MAIN],
+    )  # fmt: skip
+
+
+def repainted(rows: Rows, study: Study) -> Figure | None:
+    """One image, clean and attacked, through each autoencoder."""
+    found = _stack(rows, study, "repainted images")
+    if found is None:
+        return None
+    v, lines = found
+    shown = {"clean, FGSM, PGD, DeepFool": list(lines[0])}
+    for line, images, said in zip(v["lines"], lines, v["said"], strict=True):
+        if line in AE:
+            shown[f"{name(line)}: {', '.join(said)}"] = list(images)
+    return figures.pairs(shown)
+
+
+def ceiling(attacked: Rows, widths: Rows, cleaned: Rows) -> Figure | None:
+    """What each autoencoder restores against what it keeps of clean images."""
+    if nothing(cleaned, "what the autoencoders restore"):
+        return None
+    for group in firsts(attacked, widths, cleaned):
+        points: dict[str, list[tuple[str, float, float]]] = {}
+        right = group.who("fgsm", "right")
+        for defense in AE:
+            clean = group.read(CLEAN, defense)
+            for label in MAIN:
+                bits, pool = group.read(label, defense), group.pool(label, "B")
+                if clean is None or bits is None or pool is None or right is None:
+                    continue
+                if not pool.any():
+                    continue
+                point = (defense[2:], float(clean[right].mean()), float(bits[pool].mean()))
+                points.setdefault(attack_name(label), []).append(point)
+        if points:
+            return figures.fidelity(
+                points,
+                xlabel="clean images through it, of those right before",
+                ylabel="attacked images restored (pool B)",
+            )
+    display(Markdown("*Not part of a run for this attack.*"))
+    return None
+
+
+def flow_images(rows: Rows, study: Study) -> Figure | None:
+    """Images, the same encoded and decoded, and samples of the flow."""
+    own = [row for row in rows if row.spec["flow"] == "trained"]
+    if nothing(own, "samples of the flow"):
+        return None
+    images = study.images(stored(own)[0].values["images"])
+    return figures.pairs(
+        {
+            "test images": list(images[:8]),
+            "encoded and decoded": list(images[8:16]),
+            "samples, temperature 0.7": list(images[16:24]),
+        }
+    )
+
+
+def curves(detections: Rows, kinds: Sequence[str], labels: Sequence[str]) -> Figure | None:
+    """ROC curves: of one detector for several attacks, or of several for one attack."""
+    if nothing(detections, "ROC curves"):
+        return None
+    for group in firsts(detections):
+        lines, areas = {}, {}
+        for kind in kinds:
+            for label in labels:
+                row = _detection(group, label, kind)
+                if row is None or "curve" not in row.values:
+                    continue
+                title = attack_name(label) if len(kinds) == 1 else SEEN[kind].split(",")[0]
+                curve = row.values["curve"]
+                lines[title] = (curve["fpr"], curve["tpr"])
+                areas[title] = row.values["A"]["auc"]
+        if lines:
+            return figures.roc_curves(lines, aucs=areas)
+    display(Markdown("*Not part of a run for this attack.*"))
+    return None
+
+
+def _detection(group: Found, label: str, kind: str):
+    return group.row("detection", attack=label, features=kind, trained="mixture")
+
+
+def epsilons(attacked: Rows, detections: Rows) -> Figure | None:
+    """Attacks found along epsilon by the detector that was trained at 0.02."""
+    if nothing(detections, "detection along ε"):
+        return None
+    for group in firsts(attacked, detections):
+        x = sorted((*OTHER_EPS, EPS))
+        lines = {}
+        for word in ("fgsm", "pgd"):
+            points = []
+            for eps in x:
+                label = word if eps == EPS else f"{word}-{eps:g}"
+                found, pool = group.flagged(label), group.pool(label, "B")
+                if found is None or pool is None or not pool.any():
+                    break
+                k, n = int(found[0][pool].sum()), int(pool.sum())
+                points.append((k / n, *wilson(k, n)))
+            if len(points) == len(x):
+                lines[attack_name(word)] = points
+        if lines:
+            return figures.sweep(x, lines, xlabel="ε of the attack", ylabel="attacks found",
+                                 mark=(EPS, "trained at"))  # fmt: skip
+    display(Markdown("*Not part of a run for this attack.*"))
+    return None
+
+
+def sets(rows: Rows, test: str = "mmd") -> Figure | None:
+    """How often a set is called attacked, along its size; in pixels and in latents."""
+    if nothing(rows, "two-sample tests"):
+        return None
+    group = firsts(rows)[0]
+    own = [r for r in group.rows if r.spec["test"] == test]
+    sizes = sorted({r.spec["size"] for r in own})
+    lines = {}
+    for space in SPACES:
+        for label in (CLEAN, "fgsm", "deepfool"):
+            found = {
+                r.spec["size"]: r
+                for r in own
+                if r.spec["space"] == space and r.spec["attack"] == label
+            }
+            if set(found) == set(sizes):
+                points = []
+                for size in sizes:
+                    k, n = found[size].values["found"], found[size].values["trials"]
+                    points.append((k / n, *wilson(k, n)))
+                lines[f"{attack_name(label)}, {'pixels' if space == 'pixels' else 'latents'}"] = (
+                    points
+                )
+    if not lines:
+        display(Markdown("*Not part of a run for this attack.*"))
+        return None
+    return figures.sweep(sizes, lines, xlabel="images in a set", ylabel="sets called attacked")
+
+
+KINDS = ("latents", "random", "residuals", SEPARATE, PCA)
+
+
+def settings(profile: str) -> str:
+    """The sizes of a profile in words."""
+    p = PROFILES[profile]
+    return (
+        f"{p.n:,} test images, detectors trained on {p.n_train:,} images, clean and attacked where "
+        f"that fools; Glow {p.flow[0]} wide with {p.flow[1]} steps in each of three levels, "
+        f"{p.flow_epochs} epochs"
+    )
+
+
+__all__ = [
+    "KINDS", "ceiling", "curves", "diagrams", "epsilons", "example", "flow_images", "repainted",
+    "sets", "settings",
+]  # fmt: skip

@@ -8,7 +8,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: book test results status lint lock notebooks clean
+.PHONY: book test results status bundle merge lint lock notebooks clean
 
 book: $(READY)
 	rm -rf _build/html _build/.doctrees  # pages draw from rows, which Sphinx does not look at
@@ -27,6 +27,15 @@ results: $(READY)
 
 status: $(READY)
 	$(BIN)/python -m washout status
+
+# What a machine without a network needs for rows that are missing, in parts; and rows back:
+# make bundle PROFILE=paper DIR=out/bundle, make merge DIR=out/back
+DIR ?= out/bundle
+bundle: $(READY)
+	$(BIN)/python -m washout bundle $(DIR) --profile $(PROFILE)
+
+merge: $(READY)
+	$(BIN)/python -m washout merge $(DIR)
 
 lint: $(READY)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"

@@ -196,7 +196,7 @@ views.show_other(attacked, cleaned)
 # %% mystnb={"image": {"alt": "Accuracy on attacked images against accuracy on clean images through autoencoders of eight widths, one line for each attack."}, "figure": {"name": "fig-4-ceiling", "caption": "Eight autoencoders, from the narrowest to the widest. On the dotted line an attack costs nothing beyond what the autoencoder itself costs."}}
 pictures.ceiling(attacked, widths, cleaned)
 
-# %% mystnb={"image": {"alt": "One image, clean and after three attacks, and what eight autoencoders make of it, with what is read."}, "figure": {"name": "fig-4-repainted", "caption": "One image, clean and attacked, through eight autoencoders; above each row what the classifier reads."}}
+# %% mystnb={"image": {"alt": "One image, clean and after three attacks, and what four autoencoders make of it, with what is read."}, "figure": {"name": "fig-4-repainted", "caption": "One image, clean and attacked, through four autoencoders; above each row what the classifier reads."}}
 pictures.repainted(shown, study)
 
 # %%
@@ -245,7 +245,7 @@ more_views.show_training(attacked, detections)
 # %%
 more_views.show_detectors(attacked, detections)
 
-# %% mystnb={"image": {"alt": "ROC curves of five detectors for FGSM."}, "figure": {"name": "fig-4-roc-fgsm", "caption": "FGSM: what detectors see that look at different things."}}
+# %% mystnb={"image": {"alt": "ROC curves of five detectors for FGSM."}, "figure": {"name": "fig-4-roc-fgsm", "caption": "FGSM: what detectors find that look at Glow's latents, those of an untrained Glow, statistics of fine detail, the image itself (a network), and late principal components."}}
 pictures.curves(detections, pictures.KINDS, ("fgsm",))
 
 # %% mystnb={"image": {"alt": "ROC curves of five detectors for DeepFool."}, "figure": {"name": "fig-4-roc-deepfool", "caption": "DeepFool: the same detectors."}}

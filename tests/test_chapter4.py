@@ -86,7 +86,9 @@ def test_parts_are_drawn_apart(study, base):
     whole = networks.whole(base, study)
     for name, part in parts.items():
         there = getattr(whole, name).images.flatten(1)
-        assert (torch.cdist(part.images[:5].flatten(1), there).amin(1) < 0.2).all()  # cdist is inexact
+        assert (
+            torch.cdist(part.images[:5].flatten(1), there).amin(1) < 0.2
+        ).all()  # cdist is inexact
     assert len(networks.pool(base, study, n=7)) == 7
 
 

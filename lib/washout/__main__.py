@@ -1,4 +1,4 @@
-"""The command line: ``python -m washout results``, ``status``, ``attacks``, ``fetch``."""
+"""The command line: ``python -m washout results``, ``status``, ``bundle``, ``merge`` and others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -118,6 +119,43 @@ def fetch(arguments: argparse.Namespace) -> int:
     return fetch(arguments.name, arguments.folder)
 
 
+def bundle(arguments: argparse.Namespace) -> int:
+    """Pack the project and the data of missing rows, for a machine without a network."""
+    from washout import moving
+
+    names = [arguments.chapter] if arguments.chapter else list(chapters.NAMES)
+    counts = moving.bundle(
+        Path(arguments.folder), arguments.profile, names, arguments.part, arguments.wheels
+    )
+    for name, count in counts.items():
+        print(f"{name}: {count} rows missing at profile {arguments.profile}")
+    print(f"parts in {arguments.folder}; unpack with: cat part-* | tar xz")
+    return 0
+
+
+def pack(arguments: argparse.Namespace) -> int:
+    """Pack stored rows and small weights, to bring them back."""
+    from washout import moving
+
+    study = Study("", compute=False, local=False)
+    since = time.time() - seconds(arguments.last) if arguments.last else 0.0
+    count = moving.pack(Path(arguments.folder), study, arguments.part, since)
+    print(f"{count} rows in {arguments.folder}")
+    return 0
+
+
+def merge(arguments: argparse.Namespace) -> int:
+    """Take rows and weights that were made elsewhere, as far as they belong here."""
+    from washout import moving
+
+    study = Study("", exact=True, compute=False, local=False, progress=False)
+    done = moving.merge(Path(arguments.folder), study)
+    print(f"{done.rows} rows and {done.weights} weights taken, {done.known} rows known before")
+    for reason in done.refused:
+        print(f"refused: {reason}", file=sys.stderr)
+    return 1 if done.refused else 0
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m washout", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
@@ -139,6 +177,21 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(run=results)
     commands.add_parser("status", help=status.__doc__).set_defaults(run=status)
     commands.add_parser("attacks", help=attacks.__doc__).set_defaults(run=attacks)
+    there = commands.add_parser("bundle", help=bundle.__doc__)
+    there.add_argument("folder", help="for the parts; empty")
+    there.add_argument("--profile", default="paper", help=f"one of {', '.join(PROFILES)}")
+    there.add_argument("--chapter", help="3 or chapter3; all chapters otherwise")
+    there.add_argument("--part", type=float, default=60.0, help="largest part in MiB")
+    there.add_argument("--wheels", action="store_true", help="requirements too, but for PyTorch")
+    there.set_defaults(run=bundle)
+    back = commands.add_parser("pack", help=pack.__doc__)
+    back.add_argument("folder", help="for the parts; empty")
+    back.add_argument("--part", type=float, default=16.0, help="largest part in MiB")
+    back.add_argument("--last", help="what was finished this long ago at most: 30m, 2h")
+    back.set_defaults(run=pack)
+    home = commands.add_parser("merge", help=merge.__doc__)
+    home.add_argument("folder", help="parts, or a folder with results/ and weights/")
+    home.set_defaults(run=merge)
     get = commands.add_parser("fetch", help=fetch.__doc__)
     get.add_argument("name", help="nips2017, inception_v3, mnist, cifar10")
     get.add_argument("--folder", help="the data folder; WASHOUT_DATA or data/ otherwise")

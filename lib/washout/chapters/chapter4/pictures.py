@@ -8,7 +8,7 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from washout import figures
-from washout.chapters.chapter4.more_views import SEEN, SPACES
+from washout.chapters.chapter4.more_views import SPACES
 from washout.chapters.chapter4.pools import Found, Rows
 from washout.chapters.chapter4.settings import (
     AE,
@@ -24,6 +24,17 @@ from washout.chapters.chapter4.views import attack_name, firsts, name
 from washout.chapters.shown import nothing, stored
 from washout.metrics import wilson
 from washout.study import Study
+
+# Detectors that one picture shows, and what they are called in it.
+SHORT = {
+    "latents": "Glow",
+    "random": "untrained Glow",
+    "residuals": "fine detail",
+    SEPARATE: "network",
+    PCA: "PCA",
+}
+KINDS = tuple(SHORT)
+SHOWN = ("ae2", "ae4", "ae8", "ae32")
 
 
 def diagrams(which: str) -> Figure:
@@ -103,7 +114,7 @@ def repainted(rows: Rows, study: Study) -> Figure | None:
     v, lines = found
     shown = {"clean, FGSM, PGD, DeepFool": list(lines[0])}
     for line, images, said in zip(v["lines"], lines, v["said"], strict=True):
-        if line in AE:
+        if line in SHOWN:
             shown[f"{name(line)}: {', '.join(said)}"] = list(images)
     return figures.pairs(shown)
 
@@ -123,7 +134,8 @@ def ceiling(attacked: Rows, widths: Rows, cleaned: Rows) -> Figure | None:
                     continue
                 if not pool.any():
                     continue
-                point = (defense[2:], float(clean[right].mean()), float(bits[pool].mean()))
+                width = defense[2:] if label == MAIN[-1] else ""  # once is enough
+                point = (width, float(clean[right].mean()), float(bits[pool].mean()))
                 points.setdefault(attack_name(label), []).append(point)
         if points:
             return figures.fidelity(
@@ -161,7 +173,7 @@ def curves(detections: Rows, kinds: Sequence[str], labels: Sequence[str]) -> Fig
                 row = _detection(group, label, kind)
                 if row is None or "curve" not in row.values:
                     continue
-                title = attack_name(label) if len(kinds) == 1 else SEEN[kind].split(",")[0]
+                title = attack_name(label) if len(kinds) == 1 else SHORT[kind]
                 curve = row.values["curve"]
                 lines[title] = (curve["fpr"], curve["tpr"])
                 areas[title] = row.values["A"]["auc"]
@@ -210,6 +222,8 @@ def sets(rows: Rows, test: str = "mmd") -> Figure | None:
     lines = {}
     for space in SPACES:
         for label in (CLEAN, "fgsm", "deepfool"):
+            if (space, label) == ("latents", CLEAN):  # as in pixels; it stands in the table
+                continue
             found = {
                 r.spec["size"]: r
                 for r in own
@@ -227,9 +241,6 @@ def sets(rows: Rows, test: str = "mmd") -> Figure | None:
         display(Markdown("*Not part of a run for this attack.*"))
         return None
     return figures.sweep(sizes, lines, xlabel="images in a set", ylabel="sets called attacked")
-
-
-KINDS = ("latents", "random", "residuals", SEPARATE, PCA)
 
 
 def settings(profile: str) -> str:

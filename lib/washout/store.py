@@ -60,6 +60,62 @@ class Row:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+@dataclass
+class _File:
+    """What is known of a file of rows, so that no line is parsed twice.
+
+    Attributes:
+        stamp: inode, size and time of change, when it was read last.
+        length: bytes up to the end of the last whole line.
+        digest: of these bytes.
+    """
+
+    stamp: tuple[int, int, int]
+    length: int
+    digest: bytes
+    rows: list[Row]
+    by_key: dict[str, Row]
+
+
+_known: dict[Path, _File] = {}
+
+
+def _read(path: Path) -> _File:
+    """The rows of a file: as known if it did not change, or the new ones behind the known."""
+    try:
+        stat = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return _File((0, 0, 0), 0, b"", [], {})
+    stamp = stat.st_ino, stat.st_size, stat.st_mtime_ns
+    known = _known.get(path)
+    if known and known.stamp == stamp:
+        return known
+    content = path.read_bytes()
+    length = content.rfind(b"\n") + 1  # what comes behind was torn by a kill: it was never stored
+    same = known and hashlib.sha256(content[: known.length]).digest() == known.digest
+    start, rows = (known.length, known.rows) if known and same else (0, [])
+    new = list(_parsed(path, content[start:length], content[:start].count(b"\n")))
+    every = [*rows, *new]
+    by_key = {row.key: row for row in new}
+    if known and same:
+        by_key = {**known.by_key, **by_key}
+    digest = hashlib.sha256(content[:length]).digest()
+    found = _File(stamp, length, digest, every, by_key)
+    _known[path] = found
+    return found
+
+
+def _parsed(path: Path, content: bytes, before: int) -> Iterator[Row]:
+    for number, line in enumerate(content.splitlines(), before + 1):
+        try:
+            yield Row(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{path}, line {number}: not a stored row ({error}); remove the line, and the "
+                "row is computed again"
+            ) from error
+
+
 def _writable(action: str, path: Path, error: OSError) -> ValueError:
     return ValueError(
         f"cannot {action} {path}: {error.strerror}; make the folder writable or set "
@@ -88,22 +144,7 @@ class Store:
 
     def rows(self, table: str) -> dict[str, Row]:
         """The table's rows by key; the last of several with one key counts."""
-        return {row.key: row for row in self._read(table)}
-
-    def _read(self, table: str) -> Iterator[Row]:
-        path = self.path(table)
-        if not path.is_file():
-            return
-        for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
-            if not line.endswith(b"\n"):
-                return  # torn by a kill: that row was never stored
-            try:
-                yield Row(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise ValueError(
-                    f"{path}, line {number}: not a stored row ({error}); remove the line, and the "
-                    "row is computed again"
-                ) from error
+        return dict(_read(self.path(table)).by_key)
 
     def append(self, row: Row) -> None:
         """Store one row at once."""
@@ -133,10 +174,11 @@ class Store:
     def tidy(self, table: str) -> None:
         """Drop superseded rows and sort the rest, so that a rerun changes few lines."""
         with self.lock(table):
-            rows = list(self._read(table))
-            kept = {row.key: row for row in rows}
-            order = sorted(kept.values(), key=lambda row: (row.profile, json.dumps(row.spec)))
-            if order != rows:
+            found = _read(self.path(table))
+            order = sorted(
+                found.by_key.values(), key=lambda row: (row.profile, json.dumps(row.spec))
+            )
+            if order != found.rows:
                 write_whole(self.path(table), "".join(f"{r.line()}\n" for r in order).encode())
 
     def tables(self) -> list[str]:

@@ -110,7 +110,7 @@ PROFILES = {
     ),
     "laptop": Profile(
         n=2000, n_slow=200, n_small=200, n_train=8000, n_validation=1000, steps=40,
-        nets=("resnet8",), epochs=30, ae_epochs=8, flow=(64, 4), flow_epochs=8,
+        nets=("resnet8",), epochs=26, ae_epochs=8, flow=(64, 4), flow_epochs=8,
         detector_epochs=30, separate_epochs=8, sizes=(10, 50, 200), trials=50,
     ),
     "paper": Profile(
@@ -128,8 +128,10 @@ def classifier_recipe(dataset: str, net: str, profile: str, seed: int) -> Recipe
     """Xiong's network, or ResNet-20 beside it: SGD at 0.1, shifts and flips.
 
     The paper gives 200 epochs and the augmentation; the rest is ours. Its network is trained to
-    the paper's accuracy and no further, on validation images.
+    the paper's accuracy and no further, on validation images. In few epochs smaller batches and
+    shifts get further (validation, 15,000 images, nine epochs: 0.774 against 0.741).
     """
+    few = profile == "laptop"
     small = dataset != "cifar10"
     widths = (8, 16, 32) if small else (16, 32, 64)
     args = (("blocks", BLOCKS[net]), ("pooled", 2), ("shortcut", "conv"), ("widths", widths))
@@ -137,8 +139,9 @@ def classifier_recipe(dataset: str, net: str, profile: str, seed: int) -> Recipe
         args = (("blocks", 3), ("widths", widths))  # type: ignore[assignment]
     return Recipe(
         model="resnet", data=dataset, epochs=PROFILES[profile].epochs, seed=seed,
-        batch_size=16 if small else 128, lr=0.1, optimizer="sgd", weight_decay=5e-4,
-        augment="flip" if small else "shift4+flip",
+        batch_size=16 if small else 64 if few else 128, lr=0.1, optimizer="sgd",
+        weight_decay=1e-4 if few else 5e-4,
+        augment="flip" if small else "shift2+flip" if few else "shift4+flip",
         stop_at=STOP if net == "resnet8" and not small else None,
         model_args=args,
     )  # fmt: skip

@@ -184,13 +184,20 @@ pictures.grid(cells, color, ch.fixed(color))
 # the loss over the images and made each step as many times too long as there were images. If the
 # distance decides, the lines fall from left to right, whatever an attack is called. The margin is
 # a median: where an attack leaves some images on the boundary and throws others far past it, as
-# DeepFool can, it says little.
+# DeepFool can, it says little. So the second picture of each pair forgets the attacks: all attacked
+# images in order of their own margin, in ten groups of equal size.
 
 # %% mystnb={"image": {"alt": "Accuracy after five defenses against the median logit margin past the boundary, one line for each defense, one place for each attack on MNIST."}, "figure": {"name": "fig-boundary-mnist", "caption": "MNIST: what defenses recover against how far past the boundary the attack went."}}
 pictures.boundary(cells, attacks, gray)
 
+# %% mystnb={"image": {"alt": "Accuracy after five defenses for attacked digits in ten groups by their own margin, all attacks together."}, "figure": {"name": "fig-margin-mnist", "caption": "MNIST, image by image: along the top, the margins of each group. An image is there once for each attack that turned it."}}
+pictures.by_margin(cells, attacks, gray)
+
 # %% mystnb={"image": {"alt": "The same for CIFAR-10."}, "figure": {"name": "fig-boundary-cifar", "caption": "CIFAR-10: what defenses recover against how far past the boundary the attack went."}}
 pictures.boundary(cells, attacks, color)
+
+# %% mystnb={"image": {"alt": "The same for attacked images of CIFAR-10."}, "figure": {"name": "fig-margin-cifar", "caption": "CIFAR-10, image by image."}}
+pictures.by_margin(cells, attacks, color)
 
 # %% [markdown]
 # ## The paper's claims

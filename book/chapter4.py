@@ -158,7 +158,7 @@ views.show_attacks(attacked)
 # %%
 shown = ch.rows(p, ch.EXAMPLES)
 
-# %% mystnb={"image": {"alt": "A small color image, the change that FGSM, PGD and DeepFool make, and the attacked images, with what the classifier reads."}, "figure": {"name": "fig-4-1", "caption": "The paper's Figure 1: the first image that all three attacks turn. Changes are magnified."}}
+# %% mystnb={"image": {"alt": "A small color image, the change that FGSM, PGD and DeepFool make, and the attacked images, with what the classifier reads."}, "figure": {"name": "fig-4-1", "caption": "The paper's Figure 1: the first image that all three attacks turn, its changes in one scale."}}
 pictures.example(shown, study)
 
 # %% [markdown]

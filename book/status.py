@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from washout import __version__, chapters, report, study
-from washout.paths import results_folder
+from washout.paths import results_folder, weights_folder
 from washout.status import status_frame
 from washout.store import Store
 
@@ -98,6 +98,37 @@ totals["computes them"] = [
     for row in totals.itertuples()
 ]
 report.show(totals, caption="Rows of the chapters' plans, by profile", name="status-plans")
+
+# %% [markdown]
+# ## Networks
+#
+# What a recipe led to, where it was trained, and its score on validation images: accuracy of a classifier, minus
+# the error of an auto-encoder, minus the bits per dimension of a flow. Weights are named by the hash of
+# their content. Those of more than 8 MiB do not ship; `python -m washout results` trains them again.
+
+# %% tags=["remove-input"]
+from washout import weights
+
+networks = [
+    {
+        "network": record["recipe"]["model"],
+        "trained on": record["recipe"]["data"],
+        "seed": record["recipe"]["seed"],
+        "epochs": len(record["history"]),
+        "validation score": f"{record['validation_score']:.4f}",
+        "seconds": round(record["seconds"]),
+        "device": record["device"],
+        "weights": record["hash"],
+        "ships": "no" if folder.name == "large" else "yes",
+    }
+    for folder, record in weights.records(weights_folder())
+]
+if networks:
+    report.show(
+        pd.DataFrame(networks), caption="Trained networks and their records", name="status-networks"
+    )
+else:
+    report.not_computed("no network is stored yet", "python -m washout results")
 
 # %% [markdown]
 # ## Versions

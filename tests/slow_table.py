@@ -18,6 +18,11 @@ def compute(spec: dict, study: Study) -> dict:
     with open(log, "a") as file:
         file.write(f"{spec['i']} {os.getpid()} start\n")
     time.sleep(spec.get("seconds", 0.02))
+    deadly = study.results / f"deadly-{spec['i']}"
+    if deadly.exists():  # this row takes its process down: once, or whenever it is tried
+        if deadly.read_text() == "once":
+            deadly.unlink()
+        os._exit(1)
     square = study.artifact("square", {"i": spec["i"]}, lambda: {"x": _tensor(spec["i"])})
     with open(log, "a") as file:
         file.write(f"{spec['i']} {os.getpid()} end\n")

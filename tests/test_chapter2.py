@@ -10,7 +10,14 @@ import torch
 
 from washout.chapters import chapter2 as ch
 from washout.chapters.bits import packed_floats, unpacked, unpacked_floats
-from washout.chapters.chapter2 import beyond, defending, measure, networks, settings
+from washout.chapters.chapter2 import (
+    beyond,
+    defending,
+    measure,
+    networks,
+    pictures,
+    settings,
+)
 from washout.defenses import blur, jpeg
 from washout.store import Row
 from washout.study import Missing, Study
@@ -239,3 +246,28 @@ def test_images_are_the_first_of_one_draw(study, base):
     assert torch.equal(whole.images[:7], few.images)
     everything = networks.pool({**base, "whole": True}, study)
     assert len(everything) == len(networks.dataset("digits", str(study.data)).test)
+
+
+# ---- pictures ----------------------------------------------------------------------------------
+def test_margins_of_single_images_are_grouped_over_all_attacks(study, base):
+    names = {
+        attack: study.table(ch.CELL, ch.cells(base, (attack,), ch.columns("digits")[:6]))
+        for attack in ("pgd-min", "pgd-0.3")
+    }
+    cells = [row for rows in names.values() for row in rows]
+    attacks = study.table(ch.ATTACK, [{**base, "attack": attack} for attack in names])
+    found = list(pictures._turned(cells, attacks, "digits"))
+    assert [label for label, _, _ in found] == list(names)
+    for row, (_, margins, bits) in zip(attacks, found, strict=True):
+        v = row.values
+        turned = unpacked(v["right"], v["n"]) & unpacked(v["wrong"], v["n"])
+        assert len(margins) == turned.sum()
+        jpeg90 = next(r for r in cells if r.spec["attack"] == row.spec["attack"]
+                      and r.spec["defense"] == "jpeg90")  # fmt: skip
+        assert (bits["jpeg"] == unpacked(jpeg90.values["right"], v["n"])[turned]).all()
+    figure = pictures.by_margin(cells, attacks, "digits")
+    assert figure is not None
+    lines = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "")]
+    assert len(lines) == 5  # defenses
+    assert all(len(line.get_xdata()) == pictures.GROUPS for line in lines)
+    assert all(np.all(np.diff(line.get_xdata()) >= 0) for line in lines)

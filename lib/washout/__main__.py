@@ -8,11 +8,14 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
 
 from washout import chapters, workers
+from washout.executors import connected
 from washout.status import outlook, status_frame
 from washout.study import PROFILES, Missing, Study
 
@@ -32,18 +35,25 @@ def results(arguments: argparse.Namespace) -> int:
     if arguments.worker:
         workers.until_done(lambda: _compute(arguments, start, deadline), deadline)
         return 0
+    if arguments.workers != 1 and arguments.scheduler:
+        raise ValueError(
+            f"workers: got {arguments.workers} and a scheduler; a scheduler has workers of its own"
+        )
     if arguments.workers != 1:
         code = workers.spawn(arguments.workers, [*arguments.words, "--worker"])
         if code:
             return code
         # What is left, if anything is; not what the workers have just made anew.
         arguments.recompute = arguments.retrain = False
-    left = _compute(arguments, start, deadline)
+    with connected(arguments.scheduler) if arguments.scheduler else nullcontext() as executor:
+        left = _compute(arguments, start, deadline, executor)
     print(f"{left} rows left" + (" (time limit)" if left else ""))
     return 0
 
 
-def _compute(arguments: argparse.Namespace, start: float, deadline: float) -> int:
+def _compute(
+    arguments: argparse.Namespace, start: float, deadline: float, executor: Executor | None = None
+) -> int:
     """Go through the plan once, and return how many rows are left."""
     names = [arguments.chapter] if arguments.chapter else chapters.NAMES
     if not arguments.chapter and arguments.dataset != "auto":
@@ -79,7 +89,7 @@ def _compute(arguments: argparse.Namespace, start: float, deadline: float) -> in
             print(outlook(study, plan), flush=True)
         for table, specs in plan:
             before = time.time()
-            rows = study.table(table, specs)
+            rows = study.table(table, specs, executor)
             missing = sum(isinstance(row, Missing) for row in rows)
             left += missing
             took = time.time() - before
@@ -172,6 +182,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--recompute", action="store_true", help="rows that are stored too")
     run.add_argument("--retrain", action="store_true", help="train again and recompute")
     run.add_argument("--workers", type=int, default=1, help="processes that share the cores")
+    run.add_argument(
+        "--scheduler", default=os.environ.get("SCHEDULER"),
+        help="a Dask scheduler's address, whose workers compute; $SCHEDULER otherwise",
+    )  # fmt: skip
     run.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     run.add_argument("--local", action="store_true", help="store under results/local")
     run.set_defaults(run=results)

@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
@@ -31,6 +31,7 @@ from tqdm import tqdm
 from washout import weights
 from washout.checks import check_choice, check_device
 from washout.data import Dataset
+from washout.executors import as_done
 from washout.files import Busy, write_whole
 from washout.paths import data_folder, project_root, results_folder, weights_folder
 from washout.store import Row, Spec, Store, fingerprint
@@ -249,12 +250,10 @@ class Study:
                         todo.remove(index)
                         yield index, row
             return
-        pending: dict[Future, int] = {
-            executor.submit(_compute_claimed, self, table, specs[index]): index for index in todo
-        }
-        while pending:
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                yield pending.pop(future), future.result()
+        calls = {index: (self, table, specs[index]) for index in todo}
+        for index, row in as_done(executor, _compute_claimed, calls, self.deadline):
+            if row is not None:
+                yield index, row
 
     def _claimed(self, table: Table, spec: Spec, patient: bool = True) -> Row | None:
         """Compute a row unless another process is at it; then wait for its row, or return None.

@@ -125,5 +125,14 @@ def find(
     return None
 
 
+def records(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Every record in a folder and in its ``large``, by recipe's key, with where it lies."""
+    return [
+        (place, json.loads(path.read_text()))
+        for place in (folder, folder / "large")
+        for path in sorted(place.glob("*.json"))
+    ]
+
+
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:HASH_LENGTH]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from IPython.display import Markdown, display
@@ -24,6 +24,8 @@ from washout.study import Study
 Rate = tuple[float, float, float]
 # Names for one picture would be too many; these stand in the tables.
 UNDRAWN = ("deepfool-softmax", "cw-short", "cw-0.3", "deepfool-0.3", "pgd-min-eps")
+LEAST = 1e-4  # logits: margins below it are drawn there
+GROUPS = 10
 SHORT = dict(
     zip(WORDS, ("none", "JPEG", "Gauss", "K-means", "TVM", *(f"VQ {w[5:]}" for w in VQ)),
         strict=True)
@@ -61,21 +63,11 @@ def boundary(cells: Rows, attacks: Rows, dataset: str) -> Figure | None:
     own = [r for r in attacks if r.spec["dataset"] == dataset]
     if nothing(own, f"margins of {SETS.get(dataset, dataset)}"):
         return None
-    found = Grid(cells)
     points: dict[str, list] = {}
-    for row in stored(own):
-        v, label = row.values, row.spec["attack"]
-        if "-" in row.spec["net"] or row.spec.get("whole") or label in UNDRAWN:
-            continue
-        turned = unpacked(v["right"], v["n"]) & unpacked(v["wrong"], v["n"])
-        if turned.sum() < 5:
-            continue
-        margin = max(float(np.median(unpacked_floats(v["margins"])[turned])), 1e-4)
-        for word in WORDS[1:6]:
-            bits = found.bits(dataset, label, word)
-            if bits is None or len(bits) != len(turned):  # of another profile
-                continue
-            k, n = int(bits[turned].sum()), int(turned.sum())
+    for label, margins, bits in _turned(cells, own, dataset):
+        margin = max(float(np.median(margins)), LEAST)
+        for word, right in bits.items():
+            k, n = int(right.sum()), len(right)
             points.setdefault(SHORT[word], []).append(
                 (margin, (k / n, *wilson(k, n)), attack_name(label))
             )
@@ -86,6 +78,55 @@ def boundary(cells: Rows, attacks: Rows, dataset: str) -> Figure | None:
         xlabel="median logit margin past the boundary",
         ylabel="accuracy on images that were turned",
     )
+
+
+def by_margin(cells: Rows, attacks: Rows, dataset: str) -> Figure | None:
+    """The same image by image: all attacks together, in groups of equal size by their margin."""
+    own = [r for r in attacks if r.spec["dataset"] == dataset]
+    if nothing(own, f"margins of {SETS.get(dataset, dataset)}"):
+        return None
+    found = list(_turned(cells, own, dataset))
+    words = [w for w in WORDS[1:6] if found and all(w in bits for _, _, bits in found)]
+    if not words:
+        return None
+    margins = np.maximum(np.concatenate([part for _, part, _ in found]), LEAST)
+    order = np.argsort(margins, kind="stable")
+    points: dict[str, list] = {}
+    for index in np.array_split(order, min(GROUPS, len(order))):
+        low, high = margins[index[0]], margins[index[-1]]
+        for word in words:
+            right = np.concatenate([bits[word] for _, _, bits in found])[index]
+            k, n = int(right.sum()), len(right)
+            points.setdefault(SHORT[word], []).append(
+                (float(np.median(margins[index])), (k / n, *wilson(k, n)),
+                 f"{_short(low)} to {_short(high)}")
+            )  # fmt: skip
+    return figures.past_boundary(
+        points, xlabel="logit margin past the boundary, of single images",
+        ylabel="accuracy on images that were turned",
+    )  # fmt: skip
+
+
+def _short(margin: float) -> str:
+    return f"{margin:.0f}" if margin >= 10 else f"{margin:.2g}"
+
+
+def _turned(
+    cells: Rows, attacks: Rows, dataset: str
+) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
+    """For each attack: margins of the images that it turns, and by defense who is read rightly."""
+    found = Grid(cells)
+    for row in stored(attacks):
+        v, label = row.values, row.spec["attack"]
+        if "-" in row.spec["net"] or row.spec.get("whole") or label in UNDRAWN:
+            continue
+        turned = unpacked(v["right"], v["n"]) & unpacked(v["wrong"], v["n"])
+        if turned.sum() < 5:
+            continue
+        bits = {word: found.bits(dataset, label, word) for word in WORDS[1:6]}
+        # Of another profile they may be of other images.
+        known = {w: b[turned] for w, b in bits.items() if b is not None and len(b) == len(turned)}
+        yield label, unpacked_floats(v["margins"])[turned], known
 
 
 def example(rows: Rows, study: Study, dataset: str, attack: str) -> Figure | None:
@@ -196,6 +237,7 @@ def classes_of(dataset: str) -> tuple[str, ...]:
 __all__ = [
     "attacks_side_by_side",
     "boundary",
+    "by_margin",
     "classes_of",
     "confusions",
     "example",

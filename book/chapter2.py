@@ -309,7 +309,7 @@ more_views.show_hypotheses(cells, attacks)
 # ### A subset of 1,000
 #
 # The paper gave up on all 10,000 images after 24 hours. There Carlini and Wagner's attack takes fewer
-# steps, the fewest of those tried on validation images that keep its median L2 within 2 %.
+# steps; the table says how much more it needs than the full one.
 
 # %%
 more_views.show_short(attacks)

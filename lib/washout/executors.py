@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,12 +60,12 @@ def as_done(
         for future in done:
             key = pending.pop(future)
             try:
-                yield key, future.result()
+                result = future.result()
             except Exception as error:
-                # Dask's own, which is not there without Dask.
-                if type(error).__name__ != "KilledWorker" or isinstance(error, BrokenExecutor):
+                if type(error).__name__ != "KilledWorker":  # Dask's, which may not be installed
                     raise
-                yield key, None
+                result = None
+            yield key, result
         if time.time() >= deadline:
             for future in [future for future in pending if future.cancel()]:
                 del pending[future]

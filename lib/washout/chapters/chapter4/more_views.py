@@ -54,7 +54,10 @@ def _estimate(part: dict[str, Any]) -> str:
     return f"{part['auc']:.3f} [{part['auc_low']:.3f}, {part['auc_high']:.3f}]"
 
 
-def _found(group: Found, label: str, features: str, trained: str = "mixture", **more: Any) -> Any:
+def detection_row(
+    group: Found, label: str, features: str, trained: str = "mixture", **more: Any
+) -> Any:
+    """The stored row of one detector and one attack, or None."""
     return group.row("detection", attack=label, features=features, trained=trained, **more)
 
 
@@ -63,7 +66,7 @@ def show_detectors(attacked: Rows, detections: Rows) -> None:
     lines = []
     for group in firsts(attacked, detections):
         for kind in (*FEATURES, SEPARATE, PCA):
-            rows = {label: _found(group, label, kind) for label in MAIN}
+            rows = {label: detection_row(group, label, kind) for label in MAIN}
             if not any(rows.values()):
                 continue
             line = {
@@ -94,7 +97,7 @@ def show_rates(attacked: Rows, detections: Rows) -> None:
     for group in firsts(attacked, detections):
         for kind in (*FEATURES, SEPARATE, PCA):
             for label in MAIN:
-                row = _found(group, label, kind)
+                row = detection_row(group, label, kind)
                 if row is None or "auc" not in row.values["A"] or "auc" not in row.values["B"]:
                     continue
                 a, b = row.values["A"], row.values["B"]
@@ -123,7 +126,7 @@ def show_training(attacked: Rows, detections: Rows) -> None:
         for label in MAIN:
             ways = {"mixture": "mixture", "own": label, "without": f"without-{label}"}
             for way, trained in ways.items():
-                row = _found(group, label, "latents", trained)
+                row = detection_row(group, label, "latents", trained)
                 if row is None:
                     continue
                 lines.append(
@@ -135,7 +138,7 @@ def show_training(attacked: Rows, detections: Rows) -> None:
                         "area": _estimate(row.values["A"]),
                     }
                 )
-            row = _found(group, label, SEPARATE, label)
+            row = detection_row(group, label, SEPARATE, label)
             if row is not None:
                 lines.append(
                     {
@@ -167,7 +170,7 @@ def show_unseen(attacked: Rows, detections: Rows) -> None:
                 found = group.flagged(label, kind)
                 if found is None or pool is None or not pool.any():
                     continue
-                row = _found(group, label, kind)
+                row = detection_row(group, label, kind)
                 line[f"found: {SEEN[kind]}"] = rate(int(found[0][pool].sum()), int(pool.sum()))
                 line[f"area: {SEEN[kind]}"] = _estimate(row.values["B"])
             if len(line) > 2:
@@ -184,9 +187,9 @@ def show_rounded(attacked: Rows, detections: Rows) -> None:
         for kind in ("latents", "residuals", "grid", "pixels", SEPARATE, PCA):
             for label in MAIN:
                 rows = [
-                    _found(group, label, kind),
-                    _found(group, label, kind, rounded=True),
-                    _found(group, label, kind, f"mixture{ROUNDED}", rounded=True),
+                    detection_row(group, label, kind),
+                    detection_row(group, label, kind, rounded=True),
+                    detection_row(group, label, kind, f"mixture{ROUNDED}", rounded=True),
                 ]
                 if rows[0] is None or rows[1] is None:
                     continue
@@ -297,7 +300,7 @@ def show_second(rows: Rows) -> None:
 
 
 def _auc(group: Found, label: str, kind: str, **more: Any) -> str:
-    row = _found(group, label, kind, **more)
+    row = detection_row(group, label, kind, **more)
     return "–" if row is None or "auc" not in row.values["A"] else f"{row.values['A']['auc']:.3f}"
 
 

@@ -8,8 +8,8 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from washout import figures
-from washout.chapters.chapter4.more_views import SPACES
-from washout.chapters.chapter4.pools import Found, Rows
+from washout.chapters.chapter4.more_views import SPACES, detection_row
+from washout.chapters.chapter4.pools import Rows
 from washout.chapters.chapter4.settings import (
     AE,
     CLEAN,
@@ -170,7 +170,7 @@ def curves(detections: Rows, kinds: Sequence[str], labels: Sequence[str]) -> Fig
         lines, areas = {}, {}
         for kind in kinds:
             for label in labels:
-                row = _detection(group, label, kind)
+                row = detection_row(group, label, kind)
                 if row is None or "curve" not in row.values:
                     continue
                 title = attack_name(label) if len(kinds) == 1 else SHORT[kind]
@@ -181,10 +181,6 @@ def curves(detections: Rows, kinds: Sequence[str], labels: Sequence[str]) -> Fig
             return figures.roc_curves(lines, aucs=areas)
     display(Markdown("*Not part of a run for this attack.*"))
     return None
-
-
-def _detection(group: Found, label: str, kind: str):
-    return group.row("detection", attack=label, features=kind, trained="mixture")
 
 
 def epsilons(attacked: Rows, detections: Rows) -> Figure | None:

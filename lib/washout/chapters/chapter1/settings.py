@@ -199,9 +199,9 @@ PROFILES = {
         vae_lr={"mnist": 2e-3, "cifar10": 1e-3, "nips2017": 2e-3},
         patches={16: 60, 32: 40, 64: 20},
         betas={"mnist": (1.0, 0.1, 0.01), "cifar10": (0.001,), "nips2017": (0.001,)},
-        n_wide=100,
+        n_wide=75,
         wide=2,
-        rows=5,
+        rows=4,
         smaller=True,
     ),
     "paper": Profile(

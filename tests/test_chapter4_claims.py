@@ -130,7 +130,9 @@ def test_each_claim_can_be_contradicted(claim, rows):
     assert judged(**rows)[claim] == "contradicted"
 
 
-def test_a_poorer_flow_contradicts_nobody():
+def test_a_poorer_flow_decides_nothing_about_the_papers():
+    told = judged(bits=4.0)
+    assert told["simple-net"] == told["deepfool-hardest-to-detect"] == "undecided"
     rows = {"detections_": detections({"deepfool": 0.99}), "distances_": distances(0.5)}
     found = judged(**rows, bits=4.0)
     assert found["deepfool-hardest-to-detect"] == "undecided"

@@ -22,6 +22,7 @@ from washout.detectors.two_sample import (
     mmd,
     mmd_test,
 )
+from washout.detectors.whitening import Whitening
 
 __all__ = [
     "Choice",
@@ -31,6 +32,7 @@ __all__ = [
     "Hybrid",
     "PCADetector",
     "TwoSample",
+    "Whitening",
     "background",
     "choose_threshold",
     "choose_thresholds",

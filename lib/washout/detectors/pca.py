@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from washout.checks import check_choice, check_count, check_images
+from washout.detectors.components import components
 
 STATISTICS = ("variance", "absolute")
 FIRST = 2500 / 3072  # where the authors' last components of CIFAR-10 begin, as a share
@@ -103,20 +104,9 @@ class PCADetector(nn.Module):
                 f"{rank} components, at least two of which have to be late: lower first "
                 "or add images"
             )
-        total = torch.zeros(dimension, dtype=torch.float64, device=where)
-        for batch in images.split(batch_size):
-            total += batch.to(where, torch.float64).flatten(1).sum(0)
-        mean = total / len(images)
-        covariance = torch.zeros(dimension, dimension, dtype=torch.float64, device=where)
-        for batch in images.split(batch_size):
-            centered = batch.to(where, torch.float64).flatten(1) - mean
-            covariance.addmm_(centered.T, centered, alpha=1 / len(images))
-        variances, basis = torch.linalg.eigh(covariance)
-        late = torch.arange(dimension - 1 - first, dimension - 1 - rank, -1, device=where)
-        basis, variances = basis[:, late], variances[late].clamp_min(0)
-        # The sign of a component is arbitrary, and the variance takes the mean off: fix it.
-        largest = basis.gather(0, basis.abs().argmax(0, keepdim=True))
-        return cls(mean, basis * largest.sign(), variances, statistic, smoother)
+        mean, basis, variances = components(images, batch_size=batch_size, device=where)
+        basis = basis[:, first:rank].contiguous()  # as it is loaded: the same bits come out
+        return cls(mean, basis, variances[first:rank], statistic, smoother)
 
     def coefficients(self, images: Tensor) -> Tensor:
         """(B, K), float64: of variance 1 each over the training images."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import torch
@@ -24,20 +25,22 @@ from washout.chapters.chapter4.settings import (
     CLEAN,
     DEQUANTIZED,
     EPS,
+    GUARD_RATE,
     MAIN,
     NOISE,
     PROFILES,
+    UNSATURATED,
 )
 from washout.data import Split
 from washout.defenses import Defended
-from washout.detectors import Detector, energy_test, mmd_test
+from washout.detectors import Detector, energy_test, mmd_test, threshold_at_fpr
 from washout.inference import evaluating, logits, predict
 from washout.metrics import norms
 from washout.models import Glow
 from washout.store import Spec
 from washout.study import Study, Table
 
-VERSIONS = {"two_sample": 1, "distance": 1, "knowing": 1, "examples": 1, "second": 2}
+VERSIONS = {"two_sample": 2, "distance": 2, "knowing": 2, "examples": 1, "second": 3}
 PERMUTATIONS = 200
 DRAWS = 4  # of the dequantization noise in each step of the attacker who knows
 FRESH = 20  # and of those that judge
@@ -58,7 +61,9 @@ def two_sample(spec: Spec, study: Study) -> dict[str, Any]:
     else:
         clean, hit = pool.images.flatten(1), images.flatten(1)
     usable = wrong if spec["attack"] != CLEAN else torch.ones_like(wrong)
-    generator = torch.Generator().manual_seed(1000 * spec["seed"] + 40)
+    # Each row its own sets: what differs between rows is then not the luck of one draw.
+    words = f"{spec['seed']} {spec['attack']} {spec['test']} {spec['space']} {spec['size']}"
+    generator = torch.Generator().manual_seed(zlib.crc32(words.encode()))
     size, trials = spec["size"], PROFILES[study.profile].trials
     test = {"mmd": mmd_test, "energy": energy_test}[spec["test"]]
     clean, hit = clean.to(study.device), hit.to(study.device)
@@ -80,6 +85,9 @@ def two_sample(spec: Spec, study: Study) -> dict[str, Any]:
 def distance(spec: Spec, study: Study) -> dict[str, Any]:
     """How far a change moves each image in pixels and in the flow's latents.
 
+    Beside the latents stand other linear and random views of an image: whitened pixels, and the
+    last latents of an untrained flow.
+
     Each in units of the median distance between two clean images there. Both images of a pair get
     the same dequantization noise, but for the change ``dequantized``, which is another draw of it.
     ``noise`` is of the sign kind and as large as the attacks may be.
@@ -98,10 +106,17 @@ def distance(spec: Spec, study: Study) -> dict[str, Any]:
     after = networks.latents(net, images, seeds[1], study)
     order = torch.randperm(len(pool), generator=generator)
     values: dict[str, Any] = {"n": len(pool), "weights": hash_}
+    whiten = networks.whitening(spec, study)
+    untrained = networks.flow(spec, study, "random")[0]
     levels = {
         "pixels": (pool.images.flatten(1), images.flatten(1)),
         "last": (before[0], after[0]),
         "all": (torch.cat(before, 1), torch.cat(after, 1)),
+        "whitened": (whiten(pool.images), whiten(images)),
+        "random": tuple(
+            networks.latents(untrained, x, seed, study)[0]
+            for x, seed in zip((pool.images, images), seeds, strict=True)
+        ),
     }
     for name, (x, moved) in levels.items():
         scale = (x - x[order]).norm(dim=1)[order != torch.arange(len(x))].median()
@@ -196,7 +211,10 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
             "weights": {"classifier": hash_, **hashes},
         }
     view = {**spec, "features": spec["guard"], "trained": "mixture"}
-    net, threshold = detecting.detector(view, study)
+    net, usual, _ = detecting.detector(view, study)
+    # Guards are compared at one rate of false alarms, on validation images.
+    others = detecting.scores(view, study, CLEAN, part="validation")
+    threshold = usual + threshold_at_fpr(others, GUARD_RATE)
     flow = networks.flow(spec, study)[0] if spec["guard"] == "latents" else None
     draws = DRAWS * spec.get("draws", 1)
     score = Score(net, threshold, flow, draws, 1000 * spec["seed"] + 43).to(study.device)
@@ -214,8 +232,10 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
         for draw in range(FRESH if flow is not None else 1)
     ]
     each = torch.stack(flagged).double()
+    alarms = _flagged(net, threshold, flow, pool.images, 1000 * spec["seed"] + 59, study)
     return {
         **values,
+        "flagged_clean": int(alarms.sum()),
         "misread": int(misread.sum()),
         "flagged": each.mean(0).sum().item(),
         "accepted": (misread * (1 - each)).mean(0).sum().item(),
@@ -253,7 +273,10 @@ LIBRARY: dict[str, tuple[str, dict[str, Any]]] = {
     "fgsm": ("foolbox:LinfFastGradientAttack", {"eps": EPS}),
     "pgd": ("foolbox:LinfPGD", {"eps": EPS}),
     "deepfool": ("foolbox:LinfDeepFoolAttack", {}),
+    UNSATURATED: ("foolbox:LinfPGD", {"eps": 0.005}),
 }
+# Where PGD does not fool everything: does a stronger one fool more?
+STRONGER = {"eps": 0.005, "steps": 80, "restarts": 5}
 
 
 def second(spec: Spec, study: Study) -> dict[str, Any]:
@@ -273,7 +296,16 @@ def second(spec: Spec, study: Study) -> dict[str, Any]:
     right = predict(model, pool.images, device=study.device) == pool.labels
     pairs = zip((images, cut), found, strict=True)
     sizes = [norms(pool.images, x).linf[wrong & right] for x, wrong in pairs]
+    more: dict[str, Any] = {}
+    if spec["attack"] == UNSATURATED:
+        strong = attacks.run(
+            "pgd", model, pool.images, pool.labels, device=study.device,
+            generator=torch.Generator().manual_seed(1), **STRONGER,
+        ).images  # fmt: skip
+        wrong = predict(model, strong, device=study.device) != pool.labels
+        more = {"stronger": int(wrong.sum()), "how": STRONGER}
     return {
+        **more,
         "n": len(pool),
         "success": [int(wrong.sum()) for wrong in found],
         "agree": int((found[0] == found[1]).sum()),
@@ -298,10 +330,9 @@ def examples(spec: Spec, study: Study) -> dict[str, Any]:
     rows = torch.stack(columns, 1)  # (count, 4, C, H, W)
     hashes: dict[str, str] = {}
     lines = [*rows]
+    nets = [repainting(name, spec, study, hashes) for name in AE]
     with torch.inference_mode():
-        for name in AE:
-            net = repainting(name, spec, study, hashes)
-            lines.append(net(rows[0].to(study.device)).cpu())
+        lines += [net(rows[0].to(study.device)).cpu() for net in nets]
     classes = networks.whole(spec, study).classes
     said = [[classes[k] for k in predict(model, x, device=study.device)] for x in lines]
     stack = torch.cat(lines).permute(0, 2, 3, 1)
@@ -326,6 +357,7 @@ def depends_two(spec: Spec, study: Study) -> dict[str, Any]:
 
 def depends_distance(spec: Spec, study: Study) -> dict[str, Any]:
     found = {**networks.flow_depends(spec, study), "version": VERSIONS["distance"]}
+    found |= {"untrained": networks.flow_depends(spec, study, "random")["flow"]}
     if spec["change"] in (NOISE, DEQUANTIZED):
         return {**found, "n": PROFILES[study.profile].n}
     return {**depends_on_classifier({**spec, "attack": spec["change"]}, study), **found}
@@ -334,7 +366,7 @@ def depends_distance(spec: Spec, study: Study) -> dict[str, Any]:
 def depends_knowing(spec: Spec, study: Study) -> dict[str, Any]:
     profile = PROFILES[study.profile]
     found = {"small": [profile.n_small, profile.steps], "pgd": attacks.get("pgd").version}
-    found |= {"version": VERSIONS["knowing"], "draws": [DRAWS, FRESH]}
+    found |= {"version": VERSIONS["knowing"], "draws": [DRAWS, FRESH], "rate": GUARD_RATE}
     if spec["guard"].startswith("ae"):
         return {**depends_on_ae({**spec, "defense": spec["guard"]}, study), **found}
     view = {**spec, "features": spec["guard"], "trained": "mixture", "attack": CLEAN}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from washout.chapters.chapter4.settings import (
     MIXTURE,
     PCA,
     PROFILES,
+    RATES,
     ROUNDED,
     SEPARATE,
     TRAINED,
@@ -31,20 +33,23 @@ from washout.defenses import eight_bit
 from washout.detectors import (
     Detector,
     PCADetector,
+    Whitening,
     choose_threshold,
     fit_detector,
     residual_statistics,
+    threshold_at_fpr,
 )
 from washout.inference import predict
-from washout.metrics import auc, roc, tpr_at_fpr
+from washout.metrics import auc, roc
 from washout.models import ResNet
 from washout.randomness import seeded
 from washout.store import Spec
 from washout.study import Study, Table
 
-VERSIONS = {"features": 1, "detectors": 1, "detection": 1}
+VERSIONS = {"features": 2, "detectors": 2, "detection": 2}
 FLOWS = {"latents": "trained", "all": "trained", "random": "random"}
 POINTS = 60  # of a stored ROC curve
+PATIENCE = 5  # epochs without a lower validation loss, after which five layers are done
 
 
 # ---- what detectors look at --------------------------------------------------------------------
@@ -72,25 +77,36 @@ def features(spec: Spec, study: Study, label: str, part: str, *, rounded: bool =
         return images
     if kind == "pixels":
         return images.flatten(1)
+    if kind == "whitened":
+        return networks.whitening(spec, study)(images)
     if kind in ("residuals", "grid"):
         return residual_statistics(images, grid=kind == "grid")
-    net, flow_hash = networks.flow(spec, study, FLOWS[kind])
+    kept = latents_of(spec, study, label, part, rounded)
+    if kind == "random":  # no training has worked on their scale
+        known = latents_of(spec, study, CLEAN, "train", False)
+        return Whitening.fit(known["last"])(kept["last"])
+    return torch.cat([kept["before"], kept["last"]], 1) if kind == "all" else kept["last"]
+
+
+def latents_of(spec: Spec, study: Study, label: str, part: str, rounded: bool) -> dict[str, Tensor]:
+    """Latents of the row's flow: ``last`` level's (n, D), and of levels ``before``, if trained."""
+    images, kind = images_of(spec, study, label, part, rounded), FLOWS[spec["features"]]
+    net, flow_hash = networks.flow(spec, study, kind)
     _, hash_ = networks.classifier(spec, study)
     key = {
         "dataset": spec["dataset"], "seed": spec["seed"], "part": part, "n": len(images),
         "attack": described(label), "rounded": rounded, "classifier": hash_,
         "version": VERSIONS["features"],
-        **networks.flow_depends(spec, study, FLOWS[kind]), "weights": flow_hash,
+        **networks.flow_depends(spec, study, kind), "weights": flow_hash,
     }  # fmt: skip
     # Each part its own noise: a detector must not know the test images' draws.
     seed = 1000 * spec["seed"] + 20 + networks.PARTS.index(part)
 
     def make() -> dict[str, Tensor]:
         last, before = networks.latents(net, images, seed, study)
-        return {"last": last} if FLOWS[kind] == "random" else {"last": last, "before": before}
+        return {"last": last} if kind == "random" else {"last": last, "before": before}
 
-    kept = study.artifact("chapter4-latents", key, make)
-    return torch.cat([kept["before"], kept["last"]], 1) if kind == "all" else kept["last"]
+    return study.artifact("chapter4-latents", key, make)
 
 
 # ---- what detectors are trained on -------------------------------------------------------------
@@ -126,21 +142,35 @@ def mixed(spec: Spec, study: Study, part: str) -> tuple[Tensor, Tensor]:
     return torch.cat(parts), is_adversarial
 
 
-def detector(spec: Spec, study: Study) -> tuple[nn.Module, float]:
-    """The row's detector in eval mode, and the threshold that its scores are to exceed."""
+class Fitted(NamedTuple):
+    """A detector in eval mode, and what is known of it.
+
+    Attributes:
+        net: features to scores.
+        threshold: what scores exceed where an image is flagged.
+        losses: (epochs, 2), in training and on validation images; None where nothing is trained.
+    """
+
+    net: nn.Module
+    threshold: float
+    losses: Tensor | None
+
+
+def detector(spec: Spec, study: Study) -> Fitted:
+    """The row's detector, fit now if it is not kept."""
     _, hash_ = networks.classifier(spec, study)
     key = {**_detector_key(spec, study), "weights": hash_}
     if spec["features"] in FLOWS:  # trained now if it is not there: its hash is known afterwards
         _, own = networks.flow(spec, study, FLOWS[spec["features"]])
         key |= {**networks.flow_depends(spec, study, FLOWS[spec["features"]]), "flow weights": own}
     kept = study.artifact("chapter4-detector", key, lambda: _fitted(spec, study))
-    threshold = float(kept.pop("threshold"))
+    threshold, losses = float(kept.pop("threshold")), kept.pop("losses", None)
     if spec["features"] == PCA:
         found: nn.Module = PCADetector(kept["mean"], kept["basis"], kept["variances"])
     else:
         found = _fresh(spec, study, kept)
         found.load_state_dict(kept)
-    return found.eval().requires_grad_(False).to(study.device), threshold
+    return Fitted(found.eval().requires_grad_(False).to(study.device), threshold, losses)
 
 
 def _fresh(spec: Spec, study: Study, state: dict[str, Tensor] | None, size: int = 0) -> nn.Module:
@@ -163,22 +193,29 @@ def _fitted(spec: Spec, study: Study) -> dict[str, Tensor]:
         return {**found.state_dict(), "threshold": torch.tensor(threshold, dtype=torch.float64)}
     seen, is_adversarial = mixed(spec, study, "train")
     net = _fresh(spec, study, None, seen[0].numel())
+    patience = PATIENCE
     if spec["features"] == SEPARATE:
-        net = net.to(memory_format=torch.channels_last)
-    fit_detector(
+        if spec["trained"] != "mixture":  # DeepFool's changes alone are too faint to begin with
+            net = detector({**spec, "trained": "mixture"}, study).net.requires_grad_(True)
+        net, patience = net.to(memory_format=torch.channels_last), epochs
+    history = fit_detector(
         net, seen, is_adversarial, mixed(spec, study, "validation"), epochs=epochs,
+        patience=patience,
         generator=torch.Generator().manual_seed(1000 * spec["seed"] + 32), device=study.device,
     )  # fmt: skip
-    return {**net.state_dict(), "threshold": torch.tensor(0.0)}
+    losses = torch.tensor([[row["loss"], row["validation_loss"]] for row in history])
+    return {**net.state_dict(), "threshold": torch.tensor(0.0), "losses": losses}
 
 
-def scores(spec: Spec, study: Study, label: str, *, rounded: bool = False) -> Tensor:
-    """Scores (n,) of the test images after an attack, above 0 where flagged."""
-    net, threshold = detector(spec, study)
+def scores(
+    spec: Spec, study: Study, label: str, *, rounded: bool = False, part: str = "test"
+) -> Tensor:
+    """Scores (n,) of a part's images after an attack, above 0 where flagged."""
+    net, threshold, _ = detector(spec, study)
     if isinstance(net, PCADetector):
-        found = net.scores(images_of(spec, study, label, "test", rounded))
+        found = net.scores(images_of(spec, study, label, part, rounded))
     else:
-        seen = features(spec, study, label, "test", rounded=rounded)
+        seen = features(spec, study, label, part, rounded=rounded)
         with torch.inference_mode():
             parts = [net(x.to(study.device)).reshape(len(x)).cpu() for x in seen.split(1000)]
         found = torch.cat(parts).clone()
@@ -189,8 +226,10 @@ def scores(spec: Spec, study: Study, label: str, *, rounded: bool = False) -> Te
 def detection(spec: Spec, study: Study) -> dict[str, Any]:
     """A detector on clean test images and on their attacked versions.
 
-    Areas and rates are over pool A, all attacked images that are misread, beside all clean ones,
-    and over pool B, both sides without images that are misread when clean.
+    Areas and rates are over pool A, all attacked images that are misread, beside all clean ones;
+    over pool B, both sides without images that are misread when clean; and over those of B that are
+    misread whether they are rounded to 8 bits or not. Thresholds of the rates are such that a given
+    share of clean validation images lies above.
     """
     model, hash_ = networks.classifier(spec, study)
     rounded = spec.get("rounded", False)
@@ -199,6 +238,8 @@ def detection(spec: Spec, study: Study) -> dict[str, Any]:
     right = predict(model, pool.images, device=study.device) == pool.labels
     clean = scores(spec, study, CLEAN)[: len(pool)]
     hit = scores(spec, study, spec["attack"], rounded=rounded)
+    others = scores(spec, study, CLEAN, part="validation")
+    bars = {name: threshold_at_fpr(others, rate) for name, rate in RATES.items()}
     found: dict[str, Any] = {
         "n": len(pool),
         "flagged": packed(hit > 0),
@@ -207,29 +248,33 @@ def detection(spec: Spec, study: Study) -> dict[str, Any]:
         "wrong": packed(wrong),
         "weights": hash_,
     }
-    for name, attacked, others in (
-        ("A", wrong, torch.ones_like(right)),
-        ("B", wrong & right, right),
-    ):
-        found[name] = _ranked(hit[attacked].double(), clean[others].double())
+    pools = {"A": (wrong, torch.ones_like(right)), "B": (wrong & right, right)}
+    if spec["attack"] in MAIN and spec["trained"].startswith("mixture"):
+        _, either = turned(spec, study, spec["attack"], "test", not rounded)
+        pools["both"] = (wrong & either & right, right)
+    for name, (attacked, unharmed) in pools.items():
+        found[name] = _ranked(hit[attacked].double(), clean[unharmed].double(), bars)
+    losses = detector(spec, study).losses
+    if losses is not None:
+        best = int(losses[:, 1].argmin())
+        found["training"] = {
+            "epochs": len(losses), "best": best + 1,
+            "loss": losses[best, 0].item(), "validation_loss": losses[best, 1].item(),
+        }  # fmt: skip
     if spec["trained"] == "mixture" and bool(wrong.any()):
         curve = roc(hit[wrong].double(), clean.double(), points=POINTS)
         found["curve"] = {"fpr": curve.fpr, "tpr": curve.tpr}
     return found
 
 
-def _ranked(hit: Tensor, clean: Tensor) -> dict[str, Any]:
+def _ranked(hit: Tensor, clean: Tensor, bars: Mapping[str, float]) -> dict[str, Any]:
     if not len(hit) or not len(clean):
         return {"n": len(hit)}
     area, low, high = auc(hit, clean)
-    return {
-        "n": len(hit),
-        "auc": area,
-        "auc_low": low,
-        "auc_high": high,
-        "tpr_at_1": tpr_at_fpr(hit, clean, 0.01),
-        "tpr_at_5": tpr_at_fpr(hit, clean, 0.05),
-    }
+    found = {"n": len(hit), "clean": len(clean), "auc": area, "auc_low": low, "auc_high": high}
+    for name, bar in bars.items():
+        found[name] = {"found": int((hit > bar).sum()), "false": int((clean > bar).sum())}
+    return found
 
 
 # ---- what rows depend on -----------------------------------------------------------------------
@@ -247,7 +292,9 @@ def _detector_key(spec: Spec, study: Study) -> dict[str, Any]:
             profile.n_train,
             profile.n_validation,
             profile.separate_epochs if kind == SEPARATE else profile.detector_epochs,
+            PATIENCE,
         ],
+        "rates": RATES,
         "detectors": dict(VERSIONS),
     }
     if kind in FLOWS:

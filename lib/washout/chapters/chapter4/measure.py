@@ -30,7 +30,7 @@ from washout.store import Spec
 from washout.study import Study, Table
 
 # Raised when what is measured changes; every row depends on them.
-VERSIONS = {"measure": 1, "clean": 1, "flow": 1}
+VERSIONS = {"measure": 2, "clean": 1, "flow": 1}
 BATCH = 500
 
 
@@ -71,15 +71,18 @@ def adversarial(spec: Spec, study: Study, part: str = "test") -> tuple[Tensor, T
         images = signs(pool.images, spec)
         return images, predict(model, images, device=study.device) != pool.labels, pool
     name, fixed = attack_of(label)
+    # Each part its own random starts: a detector must not know those of the test images.
+    draw = 1000 * spec["seed"] + 100 * networks.PARTS.index(part) + 10
     key = {
-        "dataset": spec["dataset"], "seed": spec["seed"], "part": part, "n": len(pool),
+        "draw": draw, "dataset": spec["dataset"], "seed": spec["seed"], "part": part,
+        "n": len(pool),
         "weights": hash_, "attack": described(label),
     }  # fmt: skip
 
     def make() -> dict[str, Tensor]:
         found = attacks.run(
             name, model, pool.images, pool.labels, dataset=spec["dataset"], device=study.device,
-            generator=torch.Generator().manual_seed(1000 * spec["seed"] + 10), **fixed,
+            generator=torch.Generator().manual_seed(draw), **fixed,
         ).images  # fmt: skip
         if label in CAPPED:
             found = (pool.images + (found - pool.images).clamp(-EPS, EPS)).clamp(0, 1)
@@ -198,8 +201,9 @@ def width(spec: Spec, study: Study) -> dict[str, Any]:
     ``restored`` of ``pool`` are read rightly after DeepFool and the autoencoder, of those that
     DeepFool leaves misread: what the paper's number is about.
     """
-    model, hash_ = networks.classifier(spec, study)
+    # Trained first: another process may still be at the classifier.
     net, own = networks.autoencoder(spec, study, spec["width"])
+    model, hash_ = networks.classifier(spec, study)
     hit, wrong, pool = adversarial({**spec, "attack": "deepfool"}, study, "validation")
     before = predict(model, pool.images, device=study.device) == pool.labels
     with torch.inference_mode():

@@ -12,11 +12,12 @@ from washout.chapters.chapter4.settings import (
     AE,
     CLEAN,
     DEQUANTIZED,
-    EPS,
     FEATURES,
+    GUARD_RATE,
     MAIN,
     NOISE,
     PCA,
+    RATES,
     ROUNDED,
     SEPARATE,
 )
@@ -30,21 +31,22 @@ from washout.chapters.chapter4.views import (
     three,
 )
 from washout.chapters.shown import SETS, stored
-from washout.metrics import wilson
-from washout.store import Row
 
 SEEN = {
     "latents": "Glow's last latents, the paper's",
     "all": "all of Glow's latents",
-    "random": "last latents of an untrained Glow",
+    "random": "last latents of a Glow with random weights, whitened",
     "pixels": "raw pixels",
+    "whitened": "whitened pixels: all principal components",
     "residuals": "statistics of fine detail, 24 numbers",
     "grid": "the same and the distance to 8-bit levels",
     SEPARATE: "a separate network (Gong et al.)",
     PCA: "late principal components (Hendrycks & Gimpel)",
 }
+KINDS = (*FEATURES, SEPARATE, PCA)
 QUOTED = {PCA: "100 / 92.8 / –", SEPARATE: "100 / – / –", "latents": "97.12 / 97.07 / 63.17"}
 SPACES = {"pixels": "pixels", "latents": "Glow's last latents"}
+ROUNDED_KINDS = ("latents", "residuals", "grid", "whitened", SEPARATE, PCA)
 TESTS = {"mmd": "maximum mean discrepancy", "energy": "energy distance"}
 
 
@@ -65,7 +67,7 @@ def show_detectors(attacked: Rows, detections: Rows) -> None:
     """Table 5 rebuilt: every detector on the same images."""
     lines = []
     for group in firsts(attacked, detections):
-        for kind in (*FEATURES, SEPARATE, PCA):
+        for kind in KINDS:
             rows = {label: detection_row(group, label, kind) for label in MAIN}
             if not any(rows.values()):
                 continue
@@ -77,8 +79,8 @@ def show_detectors(attacked: Rows, detections: Rows) -> None:
             for label in MAIN:
                 line[f"{attack_name(label)}, accuracy"] = counted(group.detected(label, kind))
             for label, row in rows.items():
-                part = row.values["A"] if row else {}
-                line[f"{attack_name(label)}, area"] = _estimate(part)
+                part = row.values["B"] if row else {}
+                line[f"{attack_name(label)}, area in pool B"] = _estimate(part)
             flagged = next((group.flagged(label, kind) for label in MAIN if rows[label]), None)
             if flagged is not None:
                 clean = flagged[1]
@@ -87,34 +89,39 @@ def show_detectors(attacked: Rows, detections: Rows) -> None:
             if noise is not None:
                 line["random signs flagged"] = rate(int(noise[0].sum()), len(noise[0]))
             lines.append(line)
-    caption = "Table 5 rebuilt: one set of images, one training mixture, eight detectors."
+    caption = (
+        "Table 5 rebuilt: one set of images, one training mixture, every detector. Accuracies are "
+        "over half clean, half attacked images of pool A, areas over pool B."
+    )
     present(detections, lines, caption, "detectors")
 
 
 def show_rates(attacked: Rows, detections: Rows) -> None:
-    """Attacks found where 1 % and 5 % of clean images are flagged; pools A and B."""
+    """Attacks found at thresholds that flag 1 % and 5 % of clean validation images."""
     lines = []
     for group in firsts(attacked, detections):
-        for kind in (*FEATURES, SEPARATE, PCA):
+        for kind in KINDS:
             for label in MAIN:
                 row = detection_row(group, label, kind)
-                if row is None or "auc" not in row.values["A"] or "auc" not in row.values["B"]:
+                if row is None or not all("auc" in row.values[pool] for pool in "AB"):
                     continue
                 a, b = row.values["A"], row.values["B"]
-                lines.append(
-                    {
-                        "dataset": SETS[group.dataset],
-                        "looks at": SEEN[kind],
-                        "attack": attack_name(label),
-                        "found at 1 %": f"{100 * a['tpr_at_1']:.1f} %",
-                        "found at 5 %": f"{100 * a['tpr_at_5']:.1f} %",
-                        "pool B: at 1 %": f"{100 * b['tpr_at_1']:.1f} %",
-                        "at 5 %": f"{100 * b['tpr_at_5']:.1f} %",
-                        "area": _estimate(b),
-                        "images, A and B": f"{a['n']:,}, {b['n']:,}",
-                    }
-                )
-    caption = "Attacks found where 1 % and 5 % of clean images are flagged, in pools A and B."
+                line = {
+                    "dataset": SETS[group.dataset],
+                    "looks at": SEEN[kind],
+                    "attack": attack_name(label),
+                }
+                for name_, share in RATES.items():
+                    words = f"at {100 * share:.0f} %"
+                    line[f"clean flagged, {words}"] = rate(a[name_]["false"], a["clean"])
+                    line[f"found, {words}"] = rate(a[name_]["found"], a["n"])
+                    line[f"pool B, {words}"] = rate(b[name_]["found"], b["n"])
+                line["images, A and B"] = f"{a['n']:,}, {b['n']:,}"
+                lines.append(line)
+    caption = (
+        "Attacks found at thresholds that flag 1 % and 5 % of clean validation images, in pools A "
+        "and B, and what the same thresholds flag of clean test images."
+    )
     present(detections, lines, caption, "rates")
 
 
@@ -135,7 +142,8 @@ def show_training(attacked: Rows, detections: Rows) -> None:
                         "attack": attack_name(label),
                         "trained on": words[way],
                         "accuracy": counted(group.detected(label, "latents", trained)),
-                        "area": _estimate(row.values["A"]),
+                        "area": _estimate(row.values["B"]),
+                        "training": _learned(row.values.get("training")),
                     }
                 )
             row = detection_row(group, label, SEPARATE, label)
@@ -144,13 +152,26 @@ def show_training(attacked: Rows, detections: Rows) -> None:
                     {
                         "dataset": SETS[group.dataset],
                         "attack": attack_name(label),
-                        "trained on": "this attack alone, separate network on images",
+                        "trained on": "the mixture, then this attack: a network on images",
                         "accuracy": counted(group.detected(label, SEPARATE, label)),
-                        "area": _estimate(row.values["A"]),
+                        "area": _estimate(row.values["B"]),
+                        "training": _learned(row.values.get("training")),
                     }
                 )
-    caption = "What the detector was trained on: five layers on Glow's last latents."
+    caption = (
+        "What the detector was trained on: five layers on Glow's latents. Accuracies over pool "
+        "A, areas over pool B; a loss of 0.69 is that of guessing."
+    )
     present(detections, lines, caption, "training")
+
+
+def _learned(training: dict[str, Any] | None) -> str:
+    if not training:
+        return ""
+    return (
+        f"best of {training['epochs']} epochs: {training['best']}, loss {training['loss']:.2f}, "
+        f"validation {training['validation_loss']:.2f}"
+    )
 
 
 def show_unseen(attacked: Rows, detections: Rows) -> None:
@@ -173,6 +194,8 @@ def show_unseen(attacked: Rows, detections: Rows) -> None:
                 row = detection_row(group, label, kind)
                 line[f"found: {SEEN[kind]}"] = rate(int(found[0][pool].sum()), int(pool.sum()))
                 line[f"area: {SEEN[kind]}"] = _estimate(row.values["B"])
+                clean = found[1]
+                line[f"clean flagged: {SEEN[kind]}"] = rate(int(clean.sum()), len(clean))
             if len(line) > 2:
                 line["images"] = int(pool.sum()) if pool is not None else 0
                 lines.append(line)
@@ -181,10 +204,10 @@ def show_unseen(attacked: Rows, detections: Rows) -> None:
 
 
 def show_rounded(attacked: Rows, detections: Rows) -> None:
-    """Attacked images as a file would hold them."""
+    """Attacked images as a file would hold them, those that fool in both forms."""
     lines = []
     for group in firsts(attacked, detections):
-        for kind in ("latents", "residuals", "grid", "pixels", SEPARATE, PCA):
+        for kind in ROUNDED_KINDS:
             for label in MAIN:
                 rows = [
                     detection_row(group, label, kind),
@@ -193,7 +216,7 @@ def show_rounded(attacked: Rows, detections: Rows) -> None:
                 ]
                 if rows[0] is None or rows[1] is None:
                     continue
-                areas = [_estimate(r.values["A"]) if r else "" for r in rows]
+                areas = [_estimate(r.values.get("both", {})) if r else "" for r in rows]
                 lines.append(
                     {
                         "dataset": SETS[group.dataset],
@@ -202,9 +225,14 @@ def show_rounded(attacked: Rows, detections: Rows) -> None:
                         "area": areas[0],
                         "after rounding to 8 bits": areas[1],
                         "trained on rounded images too": areas[2],
+                        "images": rows[0].values.get("both", {}).get("n", 0),
                     }
                 )
-    present(detections, lines, "Attacked images as a file holds them.", "rounded")
+    caption = (
+        "Attacked images as a file holds them: areas over images that are read rightly when clean "
+        "and misread both before and after rounding."
+    )
+    present(detections, lines, caption, "rounded")
 
 
 def show_sets(rows: Rows, test: str = "mmd") -> None:
@@ -249,6 +277,8 @@ def show_distances(rows: Rows) -> None:
             "pixels": three(v["pixels_median"]) if change != DEQUANTIZED else "–",
             "last latents": three(v["last_median"]),
             "all latents": three(v["all_median"]),
+            "whitened pixels": three(v["whitened_median"]) if change != DEQUANTIZED else "–",
+            "untrained Glow": three(v["random_median"]),
         }
         if change != DEQUANTIZED and (pixels > 0).any():
             ratio = last[pixels > 0] / pixels[pixels > 0]
@@ -275,11 +305,15 @@ def show_knowing(rows: Rows) -> None:
             "check": check,
             "misread": rate(v["misread"], v["n"]),
             "flagged": rate(v["flagged"], v["n"]) if "flagged" in v else "",
+            "clean flagged": rate(v["flagged_clean"], v["n"]) if "flagged_clean" in v else "",
             "misread and accepted": rate(v.get("accepted", v["misread"]), v["n"]),
             "steps": v["steps"],
         }
         lines.append(line)
-    caption = "PGD by an attacker who knows; of images that were read rightly."
+    caption = (
+        "PGD by an attacker who knows; of images that were read rightly. Each detector's threshold "
+        f"is set to flag {100 * GUARD_RATE:.0f} % of clean validation images."
+    )
     present(rows, lines, caption, "knowing")
 
 
@@ -293,100 +327,10 @@ def show_second(rows: Rows) -> None:
             "the same on": f"{row.values['agree']} of {row.values['n']}",
             "median L∞, ours": three(row.values["linf"][0]),
             "foolbox": three(row.values["linf"][1]),
+            "twice the steps, five starts": rate(row.values["stronger"], row.values["n"])
+            if "stronger" in row.values
+            else "",
         }
         for row in stored(rows)
     ]
     present(rows, lines, "The attacks beside foolbox's, with its own defaults.", "second-library")
-
-
-def _auc(group: Found, label: str, kind: str, **more: Any) -> str:
-    row = detection_row(group, label, kind, **more)
-    return "–" if row is None or "auc" not in row.values["A"] else f"{row.values['A']['auc']:.3f}"
-
-
-def show_hypotheses(attacked: Rows, widths: Rows, cleaned: Rows, detections: Rows) -> None:
-    """H-X1 to H-X4, each with the numbers that decide."""
-    lines = []
-    for group in firsts(attacked, widths, cleaned, detections):
-        kinds = ("latents", "random", "pixels", "residuals")
-        areas = {
-            kind: ", ".join(f"{attack_name(m)} {_auc(group, m, kind)}" for m in MAIN)
-            for kind in kinds
-        }
-        rounded = ", ".join(
-            f"{attack_name(m)} {_auc(group, m, 'latents', rounded=True)}" for m in MAIN
-        )
-        left = ", ".join(
-            f"{attack_name(m)} {_auc(group, m, 'latents', trained=f'without-{m}')}" for m in MAIN
-        )
-        ae = f"ae{group.width}"
-        parts = []
-        for label in (CLEAN, *MAIN):
-            bits = group.read(label, ae)
-            right = group.who("fgsm", "right")
-            if bits is not None and right is not None:
-                parts.append(f"{attack_name(label)} {100 * bits[right].mean():.0f} %")
-        numbers = {
-            "H-X1: not the flow, but any statistic of fine detail finds the attacks": "; ".join(
-                f"{SEEN[kind]}: {areas[kind]}" for kind in kinds
-            ),
-            "H-X2: steps that no 8-bit file holds give attacks away": (
-                f"rounded to 8 bits: {rounded}"
-            ),
-            "H-X3: the detector does not carry over to attacks that it has not seen": (
-                f"trained without the attack: {left}"
-            ),
-            "H-X4: the autoencoder leaves as much of any image, attacked or not": (
-                f"read rightly, of those right before: {', '.join(parts) or '–'}"
-            ),
-        }
-        lines += [
-            {"dataset": SETS[group.dataset], "hypothesis": words, "found (areas, accuracies)": said}
-            for words, said in numbers.items()
-        ]
-    rows = [*cleaned, *detections]
-    present(rows, lines if stored(rows) else [], "Hypotheses and what decides.", "hypotheses")
-
-
-def conclusion(attacked: Rows, widths: Rows, cleaned: Rows, detections: Rows, knowing: Rows) -> str:
-    """Sentences from rows: what the autoencoder restores, what the detector sees, who gets by."""
-    said = []
-    for group in firsts(attacked, widths, cleaned, detections):
-        ae = f"ae{group.width}"
-        clean, right = group.read(CLEAN, ae), group.who("fgsm", "right")
-        total = group.restored_overall(ae)
-        if clean is not None and right is not None and total is not None:
-            said.append(
-                f"**{SETS[group.dataset]}.** The autoencoder restores {_short(*total)} of the "
-                f"attacked images, and keeps {_short(int(clean[right].sum()), int(right.sum()))} "
-                "of the clean ones that the classifier reads rightly."
-            )
-        own, other = group.detected_overall(), group.detected_overall("residuals")
-        if own is not None and other is not None:
-            said.append(
-                f"The detector on Glow's latents declares {_short(*own)} of the images what they "
-                f"are; the same layers on 24 statistics of fine detail, without any flow, "
-                f"{_short(*other)}."
-            )
-        known = [
-            r
-            for r in knowing
-            if isinstance(r, Row)
-            and r.spec["dataset"] == group.dataset
-            and r.spec["guard"] == "latents"
-            and r.spec["knows"]
-            and r.spec["eps"] == EPS
-            and not {"longer", "draws", "targets"} & set(r.spec)
-        ]
-        for row in known:
-            v = row.values
-            said.append(
-                f"PGD that knows the detector gets {_short(v['accepted'], v['n'])} of "
-                f"{v['n']} images misread and accepted."
-            )
-    return " ".join(said) if said else "*Not computed yet.*"
-
-
-def _short(k: float, n: int) -> str:
-    low, high = wilson(k, n)
-    return f"{100 * k / n:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"

@@ -16,9 +16,11 @@ from washout.chapters.chapter4.settings import (
     classifier_recipe,
     flow_recipe,
 )
-from washout.data import Dataset, Split, load
+from washout.data import Dataset, Split, floats, load
+from washout.detectors import Whitening
 from washout.inference import evaluating
 from washout.models import Autoencoder, Glow
+from washout.models.glow_layers import ScaledConv
 from washout.randomness import seeded
 from washout.store import Spec
 from washout.study import Study
@@ -26,6 +28,7 @@ from washout.training import Recipe
 
 PARTS = ("train", "validation", "test")
 FIRST_BATCH = 256  # images that set an untrained flow's scales
+SPREAD = 0.05  # of its couplings' last weights, as of all others
 
 
 @lru_cache(maxsize=2)
@@ -75,8 +78,9 @@ def autoencoder(spec: Spec, study: Study, width: int) -> tuple[Autoencoder, str]
 def flow(spec: Spec, study: Study, kind: str = "trained") -> tuple[Glow, str]:
     """The row's Glow, ``trained`` or ``random``, and the hash of its weights.
 
-    The untrained one is as training would begin: random rotations of the channels, scales that a
-    first batch of training images sets, and couplings that pass everything as it is.
+    The untrained one has random rotations of the channels, random couplings, and scales that a
+    first batch of training images sets. (Training begins with couplings that pass everything as it
+    is; such a flow is linear.)
     """
     recipe = flow_recipe(spec["dataset"], study.profile, spec["seed"])
     if kind == "trained":
@@ -86,8 +90,22 @@ def flow(spec: Spec, study: Study, kind: str = "trained") -> tuple[Glow, str]:
     data = whole(spec, study)
     with seeded(recipe.seed, "cpu"):
         net = Glow(data.channels, data.size, **dict(recipe.model_args))
+        for layer in net.modules():
+            if isinstance(layer, ScaledConv) and layer.zero:
+                nn.init.normal_(layer.weight, std=SPREAD)
     net.initialize(data.train.images[:FIRST_BATCH])
     return net.requires_grad_(False).to(study.device).eval(), "untrained"
+
+
+def whitening(spec: Spec, study: Study) -> Whitening:
+    """What whitens pixels: fit to all training images."""
+    key = {"dataset": spec["dataset"], "version": 1}
+
+    def make() -> dict[str, Tensor]:
+        images = floats(whole(spec, study).train.images)
+        return Whitening.fit(images, device=study.device).state_dict()
+
+    return Whitening(**study.artifact("chapter4-whitening", key, make))
 
 
 @contextmanager
@@ -126,5 +144,5 @@ def flow_depends(spec: Spec, study: Study, kind: str = "trained") -> dict[str, A
     """What a row with a flow depends on besides its classifier."""
     recipe = flow_recipe(spec["dataset"], study.profile, spec["seed"])
     if kind == "random":
-        return {"flow": [recipe.seed, dict(recipe.model_args), FIRST_BATCH]}
+        return {"flow": [recipe.seed, dict(recipe.model_args), FIRST_BATCH, SPREAD]}
     return {"flow": [recipe.key(), study.stored_hash(recipe)]}

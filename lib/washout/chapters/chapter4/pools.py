@@ -168,6 +168,15 @@ class Found:
         n = row.values["n"]
         return unpacked(row.values["flagged"], n), unpacked(row.values["flagged_clean"], n)
 
+    def declared(self, attack: str, features: str = "latents") -> Bits | None:
+        """Of a column's attacked and as many clean images, which are declared what they are."""
+        found, index = self.flagged(attack, features), self.column(attack)
+        if found is None or index is None:
+            return None
+        flagged, clean = found
+        others = self.clean_column(len(clean))[: len(index)]
+        return np.concatenate([flagged[index], ~clean[others]])
+
     def detected(self, attack: str, features: str = "latents", trained: str = "mixture",
                  **more: object) -> tuple[int, int] | None:  # fmt: skip
         """Of a column's attacked and as many clean images, how many are declared what they are."""

@@ -26,7 +26,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"pgd-{eps:g}": ("pgd", {"eps": eps, "steps": 40}) for eps in OTHER_EPS},
     "bim": ("bim", {"eps": EPS, "step": EPS / 10, "steps": 10, "stop": "last"}),
     "deepfool-l2": ("deepfool", {"norm": "l2"}),
-    "cw": ("cw", {"steps": 100, "binary_search_steps": 3, "lr": 0.01, "initial_const": 1.0}),
+    "cw": ("cw", {"steps": 300, "binary_search_steps": 5, "lr": 0.01, "initial_const": 0.01}),
 }
 CAPPED = ("deepfool",)
 SLOW = ("cw", "jsma")  # see fewer images
@@ -38,7 +38,7 @@ MIXTURE = {"fgsm": 0.3, "pgd": 0.3, "deepfool": 0.4}
 COLUMN = 0.5  # a column's draw: 5,000 of 10,000
 
 # What a detector looks at. The first is the paper's.
-FEATURES = ("latents", "all", "random", "pixels", "residuals", "grid")
+FEATURES = ("latents", "all", "random", "pixels", "whitened", "residuals", "grid")
 # Baselines: a network on the images themselves, and late principal components.
 SEPARATE, PCA = "separate", "pca"
 # What it was trained on: the mixture, one attack alone, or the mixture without one.
@@ -51,12 +51,17 @@ SPACES = ("pixels", "latents")
 # Changes beside the attacks', to compare with: random signs of EPS, and 8-bit noise drawn again.
 NOISE, DEQUANTIZED = "noise", "dequantized"
 
-# The attacker who knows: of whom he knows. Epsilon 0.5 leaves nothing of an image.
-GUARDS = ("latents", "pixels", PCA)
-LARGEST = 0.5
+# The attacker who knows: of whom he knows. Guards are compared at one rate of false alarms.
+GUARDS = ("latents", SEPARATE, PCA)
+GUARD_RATE = 0.05
+LARGEST = 0.5  # an epsilon that leaves nothing of an image
+# At this size PGD does not fool every image yet, so that a stronger one would show.
+UNSATURATED = "pgd-0.005"
+# Rates of false alarms, on validation images, at which detectors are compared.
+RATES = {"at_1": 0.01, "at_5": 0.05}
 
 # Defenses that repaint: autoencoders by width, and controls.
-WIDTHS = (2, 3, 4, 6, 8, 12, 16, 32)
+WIDTHS = (4, 6, 8, 12, 16, 32)
 AE = tuple(f"ae{width}" for width in WIDTHS)
 
 
@@ -109,9 +114,9 @@ PROFILES = {
         trials=10,
     ),
     "laptop": Profile(
-        n=2000, n_slow=200, n_small=200, n_train=8000, n_validation=1000, steps=40,
+        n=2000, n_slow=100, n_small=100, n_train=8000, n_validation=1000, steps=40,
         nets=("resnet8",), epochs=26, ae_epochs=8, flow=(64, 4), flow_epochs=8,
-        detector_epochs=30, separate_epochs=8, sizes=(10, 50, 200), trials=50,
+        detector_epochs=30, separate_epochs=12, sizes=(10, 50, 200), trials=200,
     ),
     "paper": Profile(
         n=10_000, n_slow=1000, n_small=1000, n_train=45_000, n_validation=5000, steps=200,

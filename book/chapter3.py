@@ -226,14 +226,10 @@ report.show(
 # %% [markdown]
 # ## Where the paper contradicts itself
 #
-# Each line is arithmetic on printed numbers alone.
+# The arithmetic takes printed numbers alone.
 
 # %%
-report.show(
-    report.errata(paper),
-    caption="Printed numbers against each other.",
-    name="chapter3-errata",
-)
+display(Markdown(report.errata(paper)))
 
 # %% [markdown]
 # ## Beyond the paper

@@ -59,11 +59,11 @@ def test_mnist_needs_both_attacks():
 
     assert found(large).word == "holds"
     assert found(large).evidence == (
-        "MNIST, FGSM, L2 0.120: VAE over JPEG 23 30 to 0; "
-        "MNIST, I-FGSM, L2 0.120: VAE over JPEG 23 30 to 0"
+        "MNIST, FGSM, L2 0.120: VAE over JPEG 23 30 to 0, +30.0 points; "
+        "MNIST, I-FGSM, L2 0.120: VAE over JPEG 23 30 to 0, +30.0 points"
     )
     assert found({"ours": 52, "jpeg23": 50}).word == "undecided"
-    assert found({"ours": 52, "jpeg23": 50}).evidence.endswith("2 to 0 (undecided)")
+    assert found({"ours": 52, "jpeg23": 50}).evidence.endswith("2 to 0, +2.0 points (undecided)")
     assert found({"ours": 20, "jpeg23": 50}).word == "contradicted"
 
 
@@ -217,7 +217,8 @@ def test_closely_matched_is_five_points_at_most(ours, n, word):
 def test_a_smaller_beta_redraws_more_faithfully():
     def beta(size: int, beta_: float, mse: float) -> Row:
         about = spec("nips2017", size=size, beta=beta_)
-        return Row("beta", "paper", about, {}, {"n": N, "mse": mse}, {})
+        kept = {"correct": 90, "clean_correct": 100}
+        return Row("beta", "paper", about, {}, {"n": N, "mse": mse, **kept}, {})
 
     fine = (1.0, 0.3, 0.1, 0.03)
     rows = [beta(size, b, 0.01 * b) for size in (16, 32) for b in fine]
@@ -228,7 +229,26 @@ def test_a_smaller_beta_redraws_more_faithfully():
     assert judged(betas=upside)["disentangled"] == "contradicted"
 
 
-def test_a_weaker_vae_cannot_contradict_a_claim_about_the_papers():
+def test_of_several_patch_sizes_one_that_keeps_too_little_is_named():
+    def beta(size: int, kept: int) -> Row:
+        values = {"n": N, "correct": kept, "clean_correct": 100, "mse": 0.1}
+        return Row("beta", "paper", spec("nips2017", size=size, beta=0.1), {}, values, {})
+
+    fine = [beta(size, 95) for size in (16, 32, 64)]
+    assert shortfall(fine, "nips2017") == ""
+    assert "for 32 pixels 50 %, the paper's about 84 %" in shortfall(
+        [fine[0], beta(32, 50), fine[2]], "nips2017"
+    )
+
+
+def test_a_weaker_vae_decides_no_claim_about_the_papers():
+    better = {"ours": 90, "jpeg23": 60, "jpeg10": 50}
+    rows = curve("mnist", "fgsm", [0.005, 0.12], better, better)
+    rows += curve("mnist", "ifgsm", [0.005, 0.12], better, better)
+    for kept, word in ((99, "holds"), (60, "undecided")):
+        values = {"n": N, "correct": kept, "clean_correct": 100, "mse": 0.1}
+        betas = [Row("beta", "paper", spec("mnist", size=28, beta=0.1), {}, values, {})]
+        assert judged(rows, betas=betas)["mnist"] == word
     worse = {"ours": 10, "jpeg23": 60}
     rows = curve("cifar10", "fgsm", [0.005, 0.1], worse, {**worse, "jpeg10": 60})
     for kept, word in ((84, "contradicted"), (40, "undecided")):

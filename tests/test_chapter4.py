@@ -199,7 +199,8 @@ def test_a_detector_is_kept_and_loaded_as_it_was(study, base):
     one, threshold, losses = detecting.detector(spec, study)
     two = detecting.detector(spec, study).net
     assert threshold == 0
-    assert losses.shape[1] == 2 and len(losses) <= settings.PROFILES["smoke"].detector_epochs
+    assert losses.shape[1] == 2
+    assert len(losses) <= settings.PROFILES["smoke"].detector_epochs
     v = values(study, ch.DETECTION, {**spec, "attack": "fgsm"})["training"]
     assert v["validation_loss"] == pytest.approx(losses[:, 1].min().item(), rel=1e-4)
     x = torch.rand(5, 24)

@@ -168,9 +168,24 @@ def test_scorecard_counts_every_verdict():
 
 
 def test_errata_show_the_arithmetic():
-    table = report.errata(papers.load("wang"))
-    assert "4445 / (4445 + 194) = 95.8" in table["arithmetic"].tolist()
-    assert set(table["agrees"]) == {"yes", "no", ""}
+    paper = papers.load("wang")
+    words = report.errata(paper)
+    assert "4445 / (4445 + 194) = 95.8" in words
+    assert "which agrees" in words
+    assert "which does not agree" in words
+    assert all(erratum.text in words for erratum in paper.errata.values())
+
+
+def test_one_of_many_parts_does_not_contradict_by_chance():
+    """p = 0.03 contradicts alone; among five tests it is not enough, and 0.001 still is."""
+    weak, strong = report.judge(CLAIM, 4, 14), report.judge(CLAIM, 2, 30)
+    assert weak.word == "contradicted"
+    assert 0.01 < weak.p < 0.05
+    fine = report.judge(CLAIM, 90, 1)
+    assert report.judge_all(CLAIM, [weak]).word == "contradicted"
+    assert report.judge_all(CLAIM, [weak, *[fine] * 4]).word == "undecided"
+    assert report.judge_all(CLAIM, [strong, *[fine] * 4]).word == "contradicted"
+    assert report.judge_all(CLAIM, [fine] * 5).word == "holds"
 
 
 @dataclass

@@ -87,22 +87,18 @@ def claims(judgments: Sequence[Judgment]) -> pd.DataFrame:
     )
 
 
-def errata(paper: Paper) -> pd.DataFrame:
-    """The arithmetic that shows a paper's errata, a row for each line of it."""
-    rows = []
+def errata(paper: Paper) -> str:
+    """A paper's errata as a Markdown list, each with the arithmetic on printed numbers."""
+    lines = []
     for erratum in paper.errata.values():
+        lines.append(f"- **{erratum.where}.** {erratum.text}")
         for check in erratum.checks:
-            printed = "" if check.printed is None else check.printed.printed
-            rows.append(
-                {
-                    "what": check.says,
-                    "arithmetic": f"{check.expression} = {_rounded(check.value)}",
-                    "printed": printed,
-                    "agrees": {None: "", True: "yes", False: "no"}[check.agrees],
-                    "where": erratum.where,
-                }
-            )
-    return pd.DataFrame(rows)
+            line = f"  - {check.says}: {check.expression} = {_rounded(check.value)}"
+            if check.printed is not None:
+                word = "agrees" if check.agrees else "does not agree"
+                line += f"; printed is {check.printed.printed}, which {word}"
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def _rounded(value: float) -> str:

@@ -113,11 +113,13 @@ class Judgment:
     Attributes:
         word: one of ``CLAIM_WORDS``.
         evidence: the counts that decide, in words.
+        p: of the test behind a word, where one is.
     """
 
     word: str
     claim: Claim
     evidence: str = ""
+    p: float | None = None
 
 
 def judge(claim: Claim, supporting: int | None, against: int | None) -> Judgment:
@@ -141,7 +143,7 @@ def judge(claim: Claim, supporting: int | None, against: int | None) -> Judgment
     word = "undecided"
     if p < LEVEL:
         word = "holds" if supporting > against else "contradicted"
-    return Judgment(word, claim, f"{supporting:,} pairs for, {against:,} against, {_p(p)}")
+    return Judgment(word, claim, f"{supporting:,} pairs for, {against:,} against, {_p(p)}", p)
 
 
 def _p(p: float) -> str:
@@ -167,9 +169,17 @@ def judge_all(claim: Claim, parts: Sequence[Judgment]) -> Judgment:
     """Judge a claim that says several things at once.
 
     It holds if every part does, is contradicted if one part is, and is undecided otherwise; it is
-    not computed if a part is not and none is contradicted.
+    not computed if a part is not and none is contradicted. Of many parts one is contradicted by
+    chance sooner or later: its p counts times the number of tests (Bonferroni). That all parts hold
+    by chance is no more likely the more there are.
     """
-    words = [part.word for part in parts]
+    tests = max(sum(part.p is not None for part in parts), 1)
+    words = [
+        "undecided"
+        if part.word == "contradicted" and part.p is not None and part.p * tests >= LEVEL
+        else part.word
+        for part in parts
+    ]
     for word in ("contradicted", "not computed", "undecided"):
         if word in words or not words:
             break
@@ -177,5 +187,10 @@ def judge_all(claim: Claim, parts: Sequence[Judgment]) -> Judgment:
         word = "holds"
     if not words:
         word = "not computed"
-    evidence = "; ".join(part.evidence for part in parts if part.evidence)
-    return Judgment(word, claim, evidence)
+    said = [part.evidence for part in parts if part.evidence]
+    missing = sum(part.word == "not computed" for part in parts)
+    if said and missing:
+        said.append(f"{missing} of {len(parts)} parts not computed")
+    evidence = "; ".join(said)
+    least = min((part.p for part in parts if part.p is not None), default=None)
+    return Judgment(word, claim, evidence, None if least is None else min(least * tests, 1.0))

@@ -32,6 +32,7 @@ from washout.chapters.chapter1.settings import (
     PATCHWISE,
     PROFILES,
     SHAPES,
+    TOLD,
     VARIANTS,
 )
 from washout.chapters.parameters import Parameters, check_parameters
@@ -64,13 +65,18 @@ def about(dataset: str, seed: int, study: Study, **more: Any) -> Spec:
 
 
 def sizes(dataset: str, attack: str, rows: int) -> list[Spec]:
-    """How large an attack is tried: by epsilon, by relative L2, or as it comes.
+    """How large an attack is tried: by epsilon, by relative L2, or as it comes; smallest first.
 
     Args:
         rows: how many of the sizes on large images, where each costs minutes.
     """
     if attack == "ifgsm" and dataset in L2:
-        return some([{"l2": size} for size in L2[dataset]], rows)
+        chosen = some([{"l2": size} for size in L2[dataset]], rows)
+        told = TOLD.get(dataset)
+        if told and len(chosen) > 2 and {"l2": told} not in chosen:
+            nearest = min(chosen[1:-1], key=lambda spec: abs(spec["l2"] - told))
+            chosen[chosen.index(nearest)] = {"l2": told}
+        return sorted(chosen, key=lambda spec: spec["l2"])
     if has_epsilon(attack):
         every = [{"eps": eps} for eps in EPS[dataset]]
         return some(every, rows) if dataset in PATCHWISE else every
@@ -149,6 +155,8 @@ def knowing(base: Spec) -> list[Spec]:
     ]
     rows += [{**base, "defense": d, "knows": k, "eps": every[0], "longer": 2} for d, k in checked]
     codec = [("identity", eps) for eps in every[1:]] + [("soft codec", eps) for eps in every]
+    if base["dataset"] in PATCHWISE:  # where each costs more
+        codec = [pair for pair in codec if pair[1] == every[0]]
     rows += [{**base, "defense": "jpeg23", "knows": k, "eps": eps, "longer": 2} for k, eps in codec]
     # More draws of the noise in each step: does the accuracy still fall?
     rows.append({**base, "defense": "vae", "knows": "defense", "eps": every[0], "draws": 4})

@@ -30,7 +30,7 @@ from washout.chapters.chapter1.parts import (
     short,
     spoken_of,
 )
-from washout.chapters.chapter1.settings import AUTO, GRIDS, L2, LARGEST
+from washout.chapters.chapter1.settings import AUTO, GRIDS, LARGEST, TOLD
 from washout.metrics import paired_interval
 from washout.papers import Claim
 from washout.report import Judgment, judge, judge_all
@@ -110,7 +110,7 @@ def nips_ifgsm(claim: Claim, rows: Rows, weaker: str) -> Judgment:
 
     The paper's gain is 71.4 points; see ``gains``.
     """
-    row = [row for row in rows if L2[NIPS].get(row.spec.get("l2", 0.0)) == "0.042603"]
+    row = [row for row in rows if row.spec.get("l2") == TOLD[NIPS]]
     return gains(claim, row[0] if row else None, "vae64s32", "nodef", 0.739 - 0.025, weaker)
 
 

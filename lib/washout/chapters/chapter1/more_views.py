@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from washout.chapters.chapter1 import verdicts
-from washout.chapters.chapter1.settings import GRIDS, PATCHWISE
+from washout.chapters.chapter1.settings import GRIDS, LARGEST, PATCHWISE
 from washout.chapters.chapter1.views import (
     ATTACKS,
     SETS,
@@ -58,7 +60,7 @@ def show_controls(rows: Rows, dataset: str) -> None:
     """Each control against the defense that it stands in for, image by image."""
     pairs = WIDE if dataset in PATCHWISE else CONTROLS
     own = [r for r in rows if r.spec["dataset"] == dataset]
-    sizes = _few(stored(own))
+    sizes = few(stored(own))
     lines = []
     for control, defense in pairs.items():
         for row in stored(sizes):
@@ -72,10 +74,10 @@ def show_controls(rows: Rows, dataset: str) -> None:
                     "attack": attack_name(row.spec["attack"]),
                     "relative L2": of_size(row),
                     "control's accuracy": rate(v["correct"][control], v["n"]),
-                    "instead of": name(defense),
-                    "its accuracy": rate(v["correct"][defense], v["n"]),
+                    "defense": name(defense),
+                    "defense's accuracy": rate(v["correct"][defense], v["n"]),
                     "only control right": only_control,
-                    "only it right": only_defense,
+                    "only defense right": only_defense,
                     "p": _p(mcnemar(only_control, only_defense)),
                 }
             )
@@ -83,7 +85,7 @@ def show_controls(rows: Rows, dataset: str) -> None:
     present(own, lines, caption, f"controls-{dataset}")
 
 
-def _few(rows: list[Row]) -> list[Row]:
+def few(rows: list[Row]) -> list[Row]:
     """The clean row, and each attack's smallest and largest."""
     found = [r for r in rows if r.spec["attack"] == "none"]
     for attack in dict.fromkeys(r.spec["attack"] for r in rows if r.spec["attack"] != "none"):
@@ -101,7 +103,7 @@ def show_best(rows: Rows) -> None:
     lines = []
     for row in stored(rows):
         v, where = row.values, row.spec["dataset"]
-        correct, n, qualities, _ = verdicts.best_quality(row)
+        correct, n, qualities, right = verdicts.best_quality(row)
         rivals = list(GRIDS[where]) if where in PATCHWISE else ["ours"]
         best = max(rivals, key=lambda column: v["correct"][column])
         lines.append(
@@ -114,6 +116,14 @@ def show_best(rows: Rows) -> None:
                 "quality": " and ".join(str(q) for q in dict.fromkeys(qualities)),
                 "best VAE": rate(v["correct"][best], v["n"]),
                 "which": name(best),
+                "only JPEG right": int((right & ~verdicts.bits(row, best)).sum()),
+                "only VAE right": int((verdicts.bits(row, best) & ~right).sum()),
+                "p": _p(
+                    mcnemar(
+                        int((right & ~verdicts.bits(row, best)).sum()),
+                        int((verdicts.bits(row, best) & ~right).sum()),
+                    )
+                ),
             }
         )
     present(
@@ -149,8 +159,10 @@ def show_knowing(rows: Rows, dataset: str) -> None:
                 "attacker knows": KNOWN[row.spec["knows"]],
                 "ε": row.spec["eps"],
                 "PGD steps": v["steps"],
-                "draws in a step": v["samples"],
-                "accuracy": rate(v["correct"], v["n"]),
+                # Who does not know the defense draws none of its noise.
+                "draws in a step": v["samples"] if row.spec["knows"] == "defense" else 1,
+                "accuracy, mean of draws": f"{v['mean_correct'] / v['n']:.3f}",
+                "one draw": rate(v["correct"], v["n"]),
                 "right in all draws": rate(v["correct_in_all"], v["n"]),
                 "draws": v["draws"],
             }
@@ -198,6 +210,38 @@ def show_checks(rows: Rows) -> None:
     present(
         rows, lines, "Checks of the attack that knows: accuracy, the mean over draws of the noise.",
         "checks",
+    )  # fmt: skip
+
+
+def show_worst(rows: Rows) -> None:
+    """Image by image the worst of all attacks on a defense, whatever the attacker knows."""
+    lines = []
+    tried = [row for row in stored(rows) if row.spec["eps"] < LARGEST]
+    for where, defense, eps in dict.fromkeys(
+        (r.spec["dataset"], r.spec["defense"], r.spec["eps"]) for r in tried
+    ):
+        own = stored(tried, dataset=where, defense=defense, eps=eps)
+        n = own[0].values["n"]
+        right = np.array([row.values["right"] for row in own], dtype=bool)
+        ignorant = [r.values["mean_correct"] for r in own if r.spec["knows"] == "classifier"]
+        knowing = [r.values["mean_correct"] for r in own if r.spec["knows"] != "classifier"]
+        lines.append(
+            {
+                "dataset": SETS[where],
+                "defense": DEFENSES[defense],
+                "ε": eps,
+                "attacks": len(own),
+                "weakest attack": f"{max([*ignorant, *knowing]) / n:.2f}",
+                "strongest attack": f"{min([*ignorant, *knowing]) / n:.2f}",
+                "worst of all, image by image": rate(int(right.all(0).sum()), n),
+                "who knows does worse": "yes"
+                if knowing and ignorant and min(knowing) > min(ignorant)
+                else "",
+            }
+        )
+    present(
+        rows, lines, "Accuracy under the worst attack for each image; *who knows does worse* marks "
+        "attacks that use the defense and are weaker than one that ignores it.", "worst",
     )  # fmt: skip
 
 
@@ -254,81 +298,3 @@ def show_draws(rows: Rows) -> None:
                 }
             )
     present(rows, lines, "Draws: the noise of one VAE.", "draws")
-
-
-def show_hypotheses(curves: Rows, controls: Rows, knowing: Rows) -> None:
-    """H-L1 to H-L3, each with the numbers that decide."""
-    lines = []
-
-    def beside(id_: str, rows: Rows, where: str, control: str, defense: str) -> None:
-        for row in _few(stored(rows, dataset=where)):
-            v = row.values
-            if control in v["correct"] and defense in v["correct"]:
-                a, b = verdicts.pairs(row, control, row, defense)
-                lines.append(
-                    {
-                        "hypothesis": id_,
-                        "case": f"{SETS[where]}, {attack_name(row.spec['attack'])} "
-                        f"{of_size(row).replace('clean', '')}".strip(),
-                        "outcome": f"{name(control)} {v['correct'][control] / v['n']:.3f}, "
-                        f"{name(defense)} {v['correct'][defense] / v['n']:.3f}; "
-                        f"{a} against {b} images, p {_p(mcnemar(a, b))}",
-                    }
-                )
-
-    for where in dict.fromkeys(r.spec["dataset"] for r in stored(curves)):
-        if where not in PATCHWISE:
-            beside("H-L1", curves, where, "mean", "ours")
-            beside("H-L2", curves, where, "plain", "ours")
-            beside("H-L2", curves, where, "gauss", "ours")
-        else:
-            beside("H-L1", controls, where, "vae32s32-mean", "vae32s32")
-            beside("H-L2", curves, where, "gauss", "vae64s64")
-            beside("H-L2", controls, where, "plain", "vae32s32")
-    for row in stored(knowing, defense="vae", knows="defense"):
-        v, bare = row.values, stored(
-            knowing, defense="nodef", dataset=row.spec["dataset"], eps=row.spec["eps"]
-        )  # fmt: skip
-        if bare and not {"longer", "draws"} & set(row.spec):
-            lines.append(
-                {
-                    "hypothesis": "H-L3",
-                    "case": f"{SETS[row.spec['dataset']]}, ε {row.spec['eps']:g}",
-                    "outcome": f"accuracy {v['correct'] / v['n']:.3f} behind the VAE, "
-                    f"{bare[0].values['correct'] / v['n']:.3f} without, of {v['n']} images",
-                }
-            )
-    present([*curves, *controls, *knowing], lines, "Hypotheses.", "hypotheses")
-
-
-def conclusion(curves: Rows, knowing: Rows) -> str:
-    """The chapter's last word, made from the rows."""
-    sentences = []
-    for where in dict.fromkeys(r.spec["dataset"] for r in stored(curves)):
-        hit = [r for r in _few(stored(curves, dataset=where)) if r.spec["attack"] != "none"]
-        if not hit:
-            continue
-        row = max(hit, key=lambda r: (r.spec["attack"] == "fgsm", r.values["l2"]))
-        v = row.values
-        ours = "ours" if where not in PATCHWISE else list(GRIDS[where])[-1]
-        control = "plain" if where not in PATCHWISE else "gauss"
-        best, n, _, _ = verdicts.best_quality(row)
-        sentences.append(
-            f"- **{SETS[where]}**, {attack_name(row.spec['attack'])} at relative L2 "
-            f"{of_size(row)}: no defense {v['correct']['nodef'] / v['n']:.3f}, JPEG at its best "
-            f"quality {best / n:.3f}, {name(ours)} {v['correct'][ours] / v['n']:.3f}, "
-            f"{name(control)} {v['correct'][control] / v['n']:.3f}."
-        )
-    for where in dict.fromkeys(r.spec["dataset"] for r in stored(knowing)):
-        rows = [
-            r
-            for r in stored(knowing, dataset=where, defense="vae", knows="defense")
-            if not {"longer", "draws"} & set(r.spec)
-        ]
-        if rows:
-            row = min(rows, key=lambda r: r.spec["eps"])
-            sentences.append(
-                f"- **{SETS[where]}**, an attacker who knows, ε {row.spec['eps']:g}: the VAE "
-                f"keeps {row.values['correct'] / row.values['n']:.3f}."
-            )
-    return "\n".join(sentences) or "*No rows are stored.*"

@@ -47,7 +47,8 @@ def over(
         part = judge(claim, won, lost)
         if not {better, worse} <= WITHOUT:
             part = doubted(part, weaker)
-        said = f"{short(better)} over {short(worse)} {won:,} to {lost:,}"
+        points = f"{100 * (won - lost) / row.values['n']:+.1f} points".replace("-", "−")
+        said = f"{short(better)} over {short(worse)} {won:,} to {lost:,}, {points}"
         parts.append(replace(part, evidence=said + doubt(part)))
     said = ", ".join(part.evidence for part in parts)
     return replace(judge_all(claim, parts), evidence=f"{place(row)}: {said}")
@@ -57,12 +58,15 @@ WITHOUT = {"nodef", "jpeg10", "jpeg23"}  # columns that no VAE has a part in
 
 
 def doubted(judgment: Judgment, weaker: str) -> Judgment:
-    """A claim cannot be contradicted by a weaker VAE than the one that it is about.
+    """A weaker VAE than the one that a claim is about decides it neither way.
+
+    One that keeps less of an image also lets less of an attack through: it can win where the
+    paper's would not, and the other way around.
 
     Args:
         weaker: in what it is weaker; empty if it is not.
     """
-    if judgment.word != "contradicted" or not weaker:
+    if judgment.word not in ("holds", "contradicted") or not weaker:
         return judgment
     return replace(judgment, word="undecided", evidence=f"{judgment.evidence}; {weaker}")
 

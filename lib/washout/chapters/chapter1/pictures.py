@@ -89,7 +89,7 @@ def qualities(rows: Rows, dataset: str) -> Figure | None:
     if not points:
         return None
     points = [points[0], points[len(points) // 2], points[-1]] if len(points) > 2 else points
-    rival = "ours" if dataset not in PATCHWISE else list(GRIDS[dataset])[-1]
+    rival = "ours" if dataset not in PATCHWISE else next(iter(GRIDS[dataset]))
     tried = [q for q in QUALITIES if f"jpeg{q}" in points[0].values["correct"]]
     lines = {
         f"L2 {of_size(row)}": [

@@ -7,6 +7,7 @@ from washout.chapters.chapter1.claims import claims
 from washout.chapters.chapter1.paired import (
     Rows,
     best_quality,
+    bits,
     ladder,
     of_paper,
     pairs,
@@ -96,6 +97,7 @@ __all__ = [
     "all_verdicts",
     "baseline",
     "best_quality",
+    "bits",
     "claims",
     "pairs",
     "shortfall",

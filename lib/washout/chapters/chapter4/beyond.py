@@ -276,7 +276,7 @@ LIBRARY: dict[str, tuple[str, dict[str, Any]]] = {
     UNSATURATED: ("foolbox:LinfPGD", {"eps": 0.005}),
 }
 # Where PGD does not fool everything: does a stronger one fool more?
-STRONGER = {"eps": 0.005, "steps": 80, "restarts": 5}
+STRONGER: dict[str, Any] = {"eps": 0.005, "steps": 80, "restarts": 5}
 
 
 def second(spec: Spec, study: Study) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from washout.chapters.chapter4.more_views import KINDS, SEEN, detection_row
 from washout.chapters.chapter4.pools import Found, Rows
 from washout.chapters.chapter4.settings import CLEAN, EPS, GUARDS, MAIN
@@ -13,12 +15,12 @@ from washout.report.verdicts import CLOSE
 PLAIN = ("residuals", "whitened", "random")  # what sees fine detail without a trained flow
 
 
-def _area(group: Found, label: str, kind: str, pool: str = "B", **more: object) -> float | None:
+def _area(group: Found, label: str, kind: str, pool: str = "B", **more: Any) -> float | None:
     row = detection_row(group, label, kind, **more)
     return None if row is None else row.values.get(pool, {}).get("auc")
 
 
-def _areas(group: Found, kind: str, pool: str = "B", **more: object) -> str:
+def _areas(group: Found, kind: str, pool: str = "B", **more: Any) -> str:
     values = [_area(group, label, kind, pool, **more) for label in MAIN]
     return " / ".join("–" if value is None else f"{value:.3f}" for value in values)
 

@@ -271,7 +271,8 @@ def _ranked(hit: Tensor, clean: Tensor, bars: Mapping[str, float]) -> dict[str, 
     if not len(hit) or not len(clean):
         return {"n": len(hit)}
     area, low, high = auc(hit, clean)
-    found = {"n": len(hit), "clean": len(clean), "auc": area, "auc_low": low, "auc_high": high}
+    found: dict[str, Any] = {"n": len(hit), "clean": len(clean), "auc": area}
+    found |= {"auc_low": low, "auc_high": high}
     for name, bar in bars.items():
         found[name] = {"found": int((hit > bar).sum()), "false": int((clean > bar).sum())}
     return found

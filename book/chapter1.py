@@ -33,7 +33,7 @@
 # %% tags=["parameters"]
 attack: str = "all"  # all, fgsm, ifgsm, any registered attack, foolbox:NAME
 dataset: str = "auto"  # mnist, cifar10, nips2017, bundled digits or photos; auto: the paper's three
-profile: str = "laptop"  # smoke: minutes, bundled data; laptop: two cores; paper: full protocol
+profile: str = "laptop"  # smoke: minutes, bundled data; laptop: two cores; paper: for a GPU
 seed: int = 0  # of the networks, the draw of images, and all noise
 device: str = "auto"  # auto, cpu, cuda, cuda:N
 recompute: bool = False  # True: compute stored rows again

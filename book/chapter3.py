@@ -32,7 +32,7 @@
 # %% tags=["parameters"]
 attack: str = "all"  # all, fgsm, bim, jsma, bim-b, noise, any registered attack, foolbox:NAME
 dataset: str = "auto"  # mnist, or the bundled digits; auto: digits at profile smoke, else mnist
-profile: str = "laptop"  # smoke: seconds, bundled data; laptop: two cores; paper: full protocol
+profile: str = "laptop"  # smoke: seconds, bundled data; laptop: two cores; paper: for a GPU
 seed: int = 0  # of the network, the draw of images, and the attacks' randomness
 device: str = "auto"  # auto, cpu, cuda, cuda:N
 recompute: bool = False  # True: compute stored rows again

@@ -33,7 +33,7 @@
 # %% tags=["parameters"]
 attack: str = "all"  # all, fgsm, pgd, deepfool (at ε 0.02), any registered attack, foolbox:NAME
 dataset: str = "auto"  # cifar10, bundled photos; auto: the profile's
-profile: str = "laptop"  # smoke: minutes, bundled data; laptop: two cores; paper: full protocol
+profile: str = "laptop"  # smoke: minutes, bundled data; laptop: two cores; paper: for a GPU
 seed: int = 0  # of the networks, the draws of images, and all noise
 device: str = "auto"  # auto, cpu, cuda, cuda:N
 recompute: bool = False  # True: compute stored rows again

@@ -13,9 +13,9 @@ from washout.chapters.bits import packed_floats, unpacked, unpacked_floats
 from washout.chapters.chapter2 import (
     beyond,
     defending,
+    margins,
     measure,
     networks,
-    pictures,
     settings,
 )
 from washout.defenses import blur, jpeg
@@ -118,6 +118,20 @@ def test_paper_profile_runs_all_images_and_a_well_trained_network():
     cells = {t.name: s for t, s in ch.plan(study)}["cell"]
     assert sum(bool(s.get("whole")) for s in cells) == 2 * 5 * 8
     assert {s["net"] for s in cells} >= {"lenet", "densenet", "densenet-long", "lenet-on-vqvae0"}
+
+
+def test_every_defense_meets_noise_of_its_own_size():
+    for dataset in ch.AUTO:
+        for defense in ch.columns(dataset)[1:6]:
+            assert f"noise:{defense}" in ch.controls(dataset)
+
+
+def test_what_is_cut_to_a_budget_is_apart_from_what_spends_it():
+    for dataset in ch.DATASETS:
+        spent, cut = ch.fixed(dataset), ch.capped(dataset)
+        assert {*spent, *cut} == {*settings.FIXED[ch.kind(dataset)]}
+        assert all(attack.startswith(("fgsm", "pgd")) for attack in spent)
+        assert all(attack.startswith(("cw", "deepfool")) for attack in cut)
 
 
 def test_one_attack_and_one_defense():
@@ -249,25 +263,28 @@ def test_images_are_the_first_of_one_draw(study, base):
 
 
 # ---- pictures ----------------------------------------------------------------------------------
-def test_margins_of_single_images_are_grouped_over_all_attacks(study, base):
+def test_margins_of_single_images_are_grouped_within_each_attack(study, base):
     names = {
         attack: study.table(ch.CELL, ch.cells(base, (attack,), ch.columns("digits")[:6]))
         for attack in ("pgd-min", "pgd-0.3")
     }
     cells = [row for rows in names.values() for row in rows]
     attacks = study.table(ch.ATTACK, [{**base, "attack": attack} for attack in names])
-    found = list(pictures._turned(cells, attacks, "digits"))
+    found = list(margins.turned(cells, attacks, "digits"))
     assert [label for label, _, _ in found] == list(names)
-    for row, (_, margins, bits) in zip(attacks, found, strict=True):
+    for row, (_, sizes, bits) in zip(attacks, found, strict=True):
         v = row.values
-        turned = unpacked(v["right"], v["n"]) & unpacked(v["wrong"], v["n"])
-        assert len(margins) == turned.sum()
+        over = unpacked(v["right"], v["n"]) & unpacked(v["wrong"], v["n"])
+        assert len(sizes["margin"]) == len(sizes["l2"]) == over.sum()
+        assert sizes["margin"].min() >= margins.LEAST
         jpeg90 = next(r for r in cells if r.spec["attack"] == row.spec["attack"]
                       and r.spec["defense"] == "jpeg90")  # fmt: skip
-        assert (bits["jpeg"] == unpacked(jpeg90.values["right"], v["n"])[turned]).all()
-    figure = pictures.by_margin(cells, attacks, "digits")
+        assert (bits["jpeg"] == unpacked(jpeg90.values["right"], v["n"])[over]).all()
+    figure = margins.within(cells, attacks, "digits")
     assert figure is not None
-    lines = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "")]
-    assert len(lines) == 5  # defenses
-    assert all(len(line.get_xdata()) == pictures.GROUPS for line in lines)
-    assert all(np.all(np.diff(line.get_xdata()) >= 0) for line in lines)
+    panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    assert len(panels) == 5  # defenses
+    for axes in panels:
+        lines = [line for line in axes.lines if line.get_marker() not in ("None", "")]
+        assert len(lines) == len(names)
+        assert all(np.all(np.diff(line.get_xdata()) >= 0) for line in lines)

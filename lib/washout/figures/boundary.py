@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from washout.figures.curves import _percent
-from washout.figures.style import COLORS, DASHES, MARKERS, RULE, check_series, drawing
+from washout.figures.style import COLORS, DASHES, MARKERS, RULE, SOFT, check_series, drawing
 from washout.figures.washing_curves import legend
 
 Point: TypeAlias = tuple[float, tuple[float, float, float], str]
@@ -19,6 +19,7 @@ Point: TypeAlias = tuple[float, tuple[float, float, float], str]
 ATTACKS = 18
 APART = 0.21  # inches between the names of neighboring attacks
 UP = 0.3  # inches from the axes to the names
+PANELS = 6
 
 
 def past_boundary(
@@ -26,12 +27,14 @@ def past_boundary(
     *,
     xlabel: str = "median logit margin of the attack",
     ylabel: str = "accuracy",
+    ceilings: Mapping[str, float] | None = None,
 ) -> Figure:
     """Accuracy after each defense against how far past the decision boundary the attack went.
 
     Args:
         points: defense -> (margin, (rate, low, high), attack) for each attack, in any order; the
             margin is above 0, and the same for an attack behind every defense; at most 18 attacks.
+        ceilings: defense -> accuracy on clean images through it, a stroke at the right edge.
 
     Margins are on a logarithmic axis. The attacks are named along the top; the gray ground reaches
     up to what the best of the defenses restores.
@@ -60,6 +63,8 @@ def past_boundary(
             )
             for place, value in zip(x, rate, strict=True):
                 best[place] = max(value, best.get(place, 0))
+            if ceilings and name in ceilings:
+                _stroke(axes, ceilings[name], COLORS[index])
         places = sorted(best)
         axes.fill_between(
             places, [best[place] for place in places], color="#eceff3", linewidth=0, zorder=0
@@ -77,6 +82,76 @@ def past_boundary(
         legend(figure)
         _name_attacks(figure, axes, margins)
     return figure
+
+
+def within_attacks(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, tuple[float, float, float]]]]],
+    *,
+    xlabel: str = "logit margin past the boundary",
+    ylabel: str = "accuracy",
+    ceilings: Mapping[str, float] | None = None,
+) -> Figure:
+    """The images of each attack in groups by their own margin: a panel a defense, a line an attack.
+
+    Args:
+        panels: defense -> attack -> (margin, (rate, low, high)) for each group of its images; at
+            most 6 defenses and 7 attacks, the margins above 0.
+        ceilings: defense -> accuracy on clean images through it, a dotted line.
+
+    If the margin decides and not the attack, the lines of a panel lie on one falling curve.
+
+    Alt text: say in which panels lines fall and from what margin on, and in which an attack's line
+    lies apart from the others at the same margin.
+
+    Raises:
+        ValueError: no or too many defenses or attacks, or a margin that is not above 0.
+    """
+    attacks = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    check_series({name: None for name in attacks})
+    if not 1 <= len(panels) <= PANELS:
+        raise ValueError(f"panels: got {len(panels)} defenses; allowed are 1 to {PANELS}")
+    margins = [m for lines in panels.values() for series in lines.values() for m, _ in series]
+    if not margins or not all(0 < margin < np.inf for margin in margins):
+        raise ValueError("panels: got a margin that is not above 0, or no points; clip it first")
+    across = min(2, len(panels))
+    down = -(-len(panels) // across)
+    with drawing(height=1.95 * down + 0.75 + 0.2 * -(-len(attacks) // 2)) as figure:
+        grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (defense, lines) in zip(grid.flat, panels.items(), strict=False):
+            for attack, series in lines.items():
+                index = attacks.index(attack)
+                x, rates = zip(*sorted(series), strict=True)
+                rate, low, high = np.asarray(rates, dtype=float).T
+                look: dict[str, Any] = {"color": COLORS[index], "zorder": 3}
+                axes.vlines(x, low, high, linewidth=1, alpha=0.45, **look)
+                axes.plot(
+                    x, rate, linestyle=DASHES[index], marker=MARKERS[index], label=attack, lw=1.5,
+                    markersize=4.5, **look,
+                )  # fmt: skip
+            if ceilings and defense in ceilings:
+                axes.axhline(ceilings[defense], color=SOFT, linestyle=":", linewidth=1.3, zorder=1)
+            axes.set_title(defense)
+            axes.set_xscale("log")
+            axes.set(ylim=(-0.03, 1.03), xlim=(min(margins) / 1.6, max(margins) * 1.6))
+            _percent(axes.yaxis)
+            axes.xaxis.set_major_locator(LogLocator(numticks=5))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.tick_params(axis="x", labelbottom=True)
+        figure.supylabel(ylabel, fontsize=11)
+        figure.supxlabel(f"{xlabel}\n← barely past the boundary        far past it →", fontsize=11)
+        legend(figure)
+    return figure
+
+
+def _stroke(axes: Axes, height: float, color: str) -> None:
+    """A short stroke at the right edge of the axes."""
+    axes.plot(
+        [1.0, 1.035], [height] * 2, color=color, linewidth=2.4, clip_on=False,
+        transform=axes.get_yaxis_transform(), zorder=4,
+    )  # fmt: skip
 
 
 def _margins(points: Mapping[str, Sequence[Point]]) -> dict[str, float]:

@@ -23,6 +23,7 @@ def confusions(
     classes: Sequence[str],
     *,
     entropies: Mapping[str, float] | None = None,
+    matched: int | None = None,
 ) -> Figure:
     """What each class is read as, a small heat map for each table, two beside each other.
 
@@ -30,6 +31,7 @@ def confusions(
         tables: title -> (classes, classes) counts, the true class down, the predicted one across.
         classes: their names, 2 to 10; the first five letters are shown.
         entropies: title -> mean entropy of a class's errors in bits, written above its table.
+        matched: how many errors of each table the entropies are of, where they were matched.
 
     Each row is divided by its sum. Correct images are gray, errors orange, on one scale for all
     tables, which ends with the largest error. The row of a class without images stays white.
@@ -86,7 +88,9 @@ def confusions(
         bar = figure.colorbar(errors, ax=grid, location="bottom", shrink=0.8, aspect=34, pad=0.01)
         bar.ax.xaxis.set_major_formatter(lambda share, _: f"{round(100 * share, 1):g} %")
         bar.outline.set_visible(False)
-        evenly = f"\nbits: 0 if errors go to one class, {np.log2(size - 1):.1f} if to all evenly"
+        drawn = f", of {matched} errors each" if matched else ""
+        evenly = f"\nbits{drawn}: 0 if errors go to one class, "
+        evenly += f"{np.log2(size - 1):.1f} if to all evenly"
         label = "share of a class (down) read as another (across)"
         bar.set_label(label + evenly * bool(entropies))
     return figure

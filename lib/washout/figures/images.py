@@ -52,7 +52,7 @@ def image_grid(
             show_image(row[0], b)
             show_change(row[1], b, a, limit or 1.0)
             show_image(row[2], a)
-            row[1].set_xlabel(f"at most {limit:.2f}", color=SOFT)
+            row[1].set_xlabel(f"at most {limit:#.2g}", color=SOFT)
         for axes, title in zip(grid[0], ("original", "change", "attacked"), strict=True):
             axes.set_title(title, loc="center")
         for index, row in enumerate(grid):

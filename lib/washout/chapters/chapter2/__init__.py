@@ -15,22 +15,27 @@ from washout.chapters.chapter2.settings import (
     ABLATION,
     AUTO,
     BUNDLED,
+    CAPPED,
     CONTROLS,
     DATASETS,
+    EPS,
     FIXED,
     KNOWING_EPS,
     KNOWS,
+    LARGEST,
     MAIN,
     NOISES,
     OTHER_VQ,
     PROFILES,
     QUALITIES,
+    SEARCHES,
     SIZES,
     SWEEP,
     VARIANTS,
     columns,
     kind,
 )
+from washout.chapters.chapter2.settings import VQ as VQ_NAMES
 from washout.chapters.parameters import Parameters, check_parameters
 from washout.chapters.plans import merged
 from washout.store import Row, Spec
@@ -38,7 +43,6 @@ from washout.study import Missing, Study, Table
 
 PAPER = "tan2019"
 SHORT = "cw-short"
-LARGEST = 0.5  # an epsilon at which nothing of the image is left to defend
 
 
 def about(dataset: str, seed: int, study: Study, **more: Any) -> Spec:
@@ -95,12 +99,23 @@ def _one_attack(base: Spec, labels: Sequence[str]) -> list[tuple[Table, list[Spe
 
 def fixed(dataset: str) -> tuple[str, ...]:
     """The attacks that spend a fixed budget."""
-    return FIXED[kind(dataset)]
+    return tuple(label for label in FIXED.get(kind(dataset), ()) if label not in CAPPED)
+
+
+def capped(dataset: str) -> tuple[str, ...]:
+    """Searches for the smallest change, cut to the budget."""
+    return tuple(label for label in FIXED.get(kind(dataset), ()) if label in CAPPED)
 
 
 def controls(dataset: str) -> tuple[str, ...]:
     """Other readings of the printed settings, and what a defense has to beat."""
     return CONTROLS[kind(dataset)]
+
+
+def vq_columns(dataset: str, rows: Iterable[Row | Missing]) -> tuple[str, ...]:
+    """The VQ-VAEs that the rows are about, by the noise of their training."""
+    planned = {row.spec["defense"] for row in rows if row.spec["dataset"] == dataset}
+    return tuple(name for name in (*VQ_NAMES, *OTHER_VQ) if name in planned)
 
 
 def cells(base: Spec, labels: Iterable[str], defenses: Iterable[str]) -> list[Spec]:
@@ -116,14 +131,14 @@ def _whole(base: Spec, study: Study) -> list[tuple[Table, list[Spec]]]:
     smoke, paper = study.profile == "smoke", study.profile == "paper"
     sweep = SWEEP[-3:-1] if smoke else SWEEP
     attacked = (*MAIN, *FIXED[sort], *sweep)
-    if sort == "gray" or paper:  # the other reading of PGD's search takes minutes in color
-        attacked = (*attacked, "pgd-min-eps")
+    if sort == "gray" or not smoke:  # it takes minutes in color
+        attacked = (*attacked, EPS)
     if not smoke:
         attacked = (*attacked, SHORT)
     own = columns(name)
     more = [
         *cells(base, (CLEAN, *(a for a in attacked if a != SHORT or paper)), own),
-        *cells(base, (CLEAN, *MAIN), CONTROLS[sort]),
+        *cells(base, (CLEAN, *(a for a in attacked if a in SEARCHES)), CONTROLS[sort]),
     ]
     swept = (*QUALITIES, *ABLATION[sort])
     few = (MAIN[0], MAIN[1], "pgd-0.3" if sort == "gray" else "pgd-8/255")
@@ -270,6 +285,7 @@ __all__ = [
     "VARIANTS",
     "VQ",
     "about",
+    "capped",
     "cells",
     "check_parameters",
     "columns",
@@ -280,4 +296,5 @@ __all__ = [
     "only_paper",
     "plan",
     "rows",
+    "vq_columns",
 ]

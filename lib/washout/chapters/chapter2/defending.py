@@ -37,7 +37,7 @@ PATTERNS = {
     r"jpeg(\d{1,3})": "JPEG at a quality from 1 to 100, e.g. jpeg90",
     r"gauss(-3|-5)?": "Gaussian smoothing: gauss, gauss-3, gauss-5",
     r"kmeans(\d+)(-rows)?": "K-means with so many clusters: kmeans50 (pixels), kmeans16-rows",
-    r"tvm(-four)?": "total-variation minimization, at borders as its first code: tvm, tvm-four",
+    r"tvm(-four)?": "total-variation minimization: tvm; with the border of Guo's code: tvm-four",
     r"vqvae(\d+(?:\.\d+)?)(-salt|-uniform)?": "a VQ-VAE and its noise: vqvae0.25, -salt, -uniform",
     r"vqvae0-(range|wrap)": "the VQ-VAE after a slip: vqvae0-range, vqvae0-wrap",
     r"8bit": "rounding to 8 bits: 8bit",

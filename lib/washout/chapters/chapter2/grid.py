@@ -6,12 +6,14 @@ Attacks that see fewer images see the first ones, so two cells compare on the im
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from washout.chapters.bits import unpacked
 from washout.chapters.chapter2.measure import CLEAN
 from washout.chapters.chapter2.settings import AUTO, MAIN, columns
+from washout.chapters.shown import SETS
 from washout.metrics import mcnemar
 from washout.metrics.intervals import quantile
 from washout.papers import Claim
@@ -26,6 +28,13 @@ Bits = np.ndarray
 PRINTED = dict(zip(("fgsm", "pgd", "cw", "deepfool"), MAIN, strict=True))
 WORDS = ("none", "jpeg", "gauss", "kmeans", "tvm", "vqvae0", "vqvae0.25", "vqvae0.75")
 DEFENSES = WORDS[1:]
+# For evidence: the same words as in the chapter's tables.
+NAMES = {
+    **dict(zip(PRINTED, ("FGSM", "PGD", "Carlini-Wagner", "DeepFool"), strict=True)),
+    **dict(zip(WORDS[:5], ("no defense", "JPEG", "Gaussian", "K-means", "TVM"), strict=True)),
+    **{word: f"VQ-VAE {word.removeprefix('vqvae')}" for word in WORDS[5:]},
+}
+NETS = ("lenet", "densenet")  # the paper's; others stand in for them
 
 
 class Grid:
@@ -57,6 +66,24 @@ class Grid:
         row = self.row(dataset, attack, defense)
         return None if row is None else unpacked(row.values["right"], row.values["n"])
 
+    def comparable(self, dataset: str, defense: str) -> bool:
+        """Whether a column is the paper's: VQ-VAEs narrower and trained more briefly are not."""
+        if not defense.startswith("vq"):
+            return True
+        found = [self.row(dataset, attack, defense) for attack in (CLEAN, *MAIN)]
+        return all(row is None or row.profile == "paper" for row in found)
+
+    def called(self, dataset: str) -> str:
+        """A dataset's name, marked where another classifier stands in for the paper's."""
+        row = self.row(dataset, CLEAN, "none")
+        standing_in = row is not None and row.spec["net"] not in NETS and dataset in AUTO
+        return SETS[dataset] + (" (stand-in)" if standing_in else "")
+
+    def through(self, dataset: str, defense: str) -> str:
+        """What of clean images is left behind a defense: the ceiling of what it can restore."""
+        bits = self.clean(dataset, defense)
+        return "" if bits is None else f"{100 * bits.mean():.0f} % of clean images"
+
     def clean(self, dataset: str, defense: str = "none") -> Bits | None:
         return self.bits(dataset, CLEAN, defense)
 
@@ -77,6 +104,12 @@ def _paired(better: Bits | None, worse: Bits | None) -> Bits | None:
     return better[:n].astype(float) - worse[:n].astype(float)
 
 
+def points(difference: float) -> str:
+    """A difference of rates in points, with its sign; ``+0`` and ``−0`` are 0."""
+    found = round(100 * difference)
+    return f"{found:+d}".replace("-", "−") if found else "0"
+
+
 def oftener(claim: Claim, what: str, better: Bits | None, worse: Bits | None) -> Judgment:
     """Whether images fare better in one than in another.
 
@@ -94,15 +127,18 @@ def oftener(claim: Claim, what: str, better: Bits | None, worse: Bits | None) ->
     won, lost = int((change > 0).sum()), int((change < 0).sum())
     p = mcnemar(won, lost)
     word = "undecided" if p >= 0.05 else "holds" if won > lost else "contradicted"
-    points = f"{100 * change.mean():+.0f}".replace("-", "−")
-    return Judgment(word, claim, f"{what}: {points} points, {won} images to {lost}")
+    said = f"{points(change.mean())} points (n {len(change)}: {won} to {lost})"
+    return Judgment(word, claim, f"{what}: {said}", p)
 
 
 def _interval(change: Bits) -> tuple[float, float, str]:
     reach = quantile(0.95) * float(change.std() / np.sqrt(len(change)))
-    low, high = float(change.mean()) - reach, float(change.mean()) + reach
-    said = f"{100 * change.mean():+.0f} points [{100 * low:+.0f}, {100 * high:+.0f}]"
-    return low, high, said.replace("-", "−")
+    middle = float(change.mean())
+    return middle - reach, middle + reach, _said(middle, reach, len(change))
+
+
+def _said(middle: float, reach: float, n: int) -> str:
+    return f"{points(middle)} points [{points(middle - reach)}, {points(middle + reach)}] (n {n})"
 
 
 def no_gain(claim: Claim, what: str, other: Bits | None, own: Bits | None) -> Judgment:
@@ -135,7 +171,32 @@ def above(claim: Claim, what: str, scores: Bits | None, others: Bits | float | N
     variance = scores.astype(float).var() / len(scores)
     variance += other.var() / len(other) if len(other) > 1 else 0.0
     reach = quantile(0.95) * float(np.sqrt(variance))
-    low, high = difference - reach, difference + reach
-    word = "holds" if low > 0 else "contradicted" if high < 0 else "undecided"
-    points = f"{100 * difference:+.0f} points [{100 * low:+.0f}, {100 * high:+.0f}]"
-    return Judgment(word, claim, f"{what}: " + points.replace("-", "−"))
+    word = "undecided"
+    if abs(difference) > reach:
+        word = "holds" if difference > 0 else "contradicted"
+    said = _said(difference, reach, len(scores))
+    if len(other) > 1:
+        said = said.replace(")", f" and {len(other)})")
+    return Judgment(word, claim, f"{what}: {said}")
+
+
+def at_most(
+    claim: Claim, what: str, scores: Bits | None, bound: float, unit: str = "points"
+) -> Judgment:
+    """Whether a mean over images lies below a bound (95 %), told as the mean and the bound."""
+    if scores is None:
+        return Judgment("not computed", claim)
+    middle = float(scores.mean())
+    reach = quantile(0.95) * float(scores.astype(float).std() / np.sqrt(len(scores)))
+    word = "holds" if middle + reach < bound else "undecided"
+    word = "contradicted" if middle - reach > bound else word
+    low, high = 100 * (middle - reach), 100 * (middle + reach)
+    said = f"{100 * middle:.0f} {unit} [{low:.0f}, {high:.0f}]".replace("-", "−")
+    return Judgment(word, claim, f"{what} {said} (n {len(scores)})")
+
+
+def without(part: Judgment, comparable: bool) -> Judgment:
+    """A part that a column decides which is not the paper's: it can neither hold nor contradict."""
+    if comparable or part.word not in ("holds", "contradicted"):
+        return part
+    return replace(part, word="undecided", evidence=f"{part.evidence}, not comparable", p=None)

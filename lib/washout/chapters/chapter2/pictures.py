@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from washout import figures
-from washout.chapters.bits import unpacked, unpacked_floats
 from washout.chapters.chapter2 import verdicts
-from washout.chapters.chapter2.claims import entropy
+from washout.chapters.chapter2.errors import matched, only_errors, piles
 from washout.chapters.chapter2.grid import WORDS, Grid, Rows
+from washout.chapters.chapter2.margins import SHORT
 from washout.chapters.chapter2.measure import CLEAN
-from washout.chapters.chapter2.settings import MAIN, VQ
+from washout.chapters.chapter2.settings import EPS, MAIN, SEARCHES, VQ, kind
 from washout.chapters.chapter2.views import SETS, attack_name, name
 from washout.chapters.shown import nothing, stored
 from washout.metrics import wilson
@@ -22,14 +21,12 @@ from washout.store import Row
 from washout.study import Study
 
 Rate = tuple[float, float, float]
-# Names for one picture would be too many; these stand in the tables.
-UNDRAWN = ("deepfool-softmax", "cw-short", "cw-0.3", "deepfool-0.3", "pgd-min-eps")
-LEAST = 1e-4  # logits: margins below it are drawn there
-GROUPS = 10
-SHORT = dict(
-    zip(WORDS, ("none", "JPEG", "Gauss", "K-means", "TVM", *(f"VQ {w[5:]}" for w in VQ)),
-        strict=True)
-)  # fmt: skip
+FIGURE7 = (
+    ("VQ-VAE, clean", CLEAN, "vqvae0"),
+    ("VQ-VAE, FGSM", "fgsm", "vqvae0"),
+    ("JPEG, FGSM", "fgsm", "jpeg"),
+    ("JPEG, clean", CLEAN, "jpeg"),
+)
 
 
 def _rate(row: Row) -> Rate:
@@ -38,7 +35,12 @@ def _rate(row: Row) -> Rate:
 
 
 def grid(cells: Rows, dataset: str, attacks: Sequence[str]) -> Figure | None:
-    """Figure 6 for one dataset: attacks by defenses, with what the paper's prose says of them."""
+    """Figure 6 for one dataset: attacks by defenses, with what the paper's prose says of them.
+
+    Beside the paper's four attacks stands the other reading of its PGD.
+    """
+    if tuple(attacks) == MAIN:
+        attacks = SEARCHES
     own = [r for r in cells if r.spec["dataset"] == dataset and r.spec["attack"] in attacks]
     if nothing(own, f"grid of {SETS.get(dataset, dataset)}"):
         return None
@@ -49,84 +51,14 @@ def grid(cells: Rows, dataset: str, attacks: Sequence[str]) -> Figure | None:
         line = {SHORT[word]: found.row(dataset, attack, word) for word in WORDS}
         if any(line.values()):
             n = next(row.values["n"] for row in line.values() if row)
-            label = f"{attack_name(attack)}, n {n}"
+            label = f"{attack_name(attack)}, n\u00a0{n}"  # in one line
             rates[label] = {k: _rate(row) if row else None for k, row in line.items()}
-            words[label] = {SHORT[word]: text for word, text in printed.get(attack, {}).items()}
+            said = printed.get("pgd-min" if attack == EPS else attack, {})
+            words[label] = {SHORT[word]: text for word, text in said.items()}
     if not rates:
         display(Markdown("*Not part of a run for this attack or defense.*"))
         return None
-    return figures.cells(rates, printed=words)
-
-
-def boundary(cells: Rows, attacks: Rows, dataset: str) -> Figure | None:
-    """Accuracy after each defense against how far past the boundary the attack went."""
-    own = [r for r in attacks if r.spec["dataset"] == dataset]
-    if nothing(own, f"margins of {SETS.get(dataset, dataset)}"):
-        return None
-    points: dict[str, list] = {}
-    for label, margins, bits in _turned(cells, own, dataset):
-        margin = max(float(np.median(margins)), LEAST)
-        for word, right in bits.items():
-            k, n = int(right.sum()), len(right)
-            points.setdefault(SHORT[word], []).append(
-                (margin, (k / n, *wilson(k, n)), attack_name(label))
-            )
-    if not points:
-        return None
-    return figures.past_boundary(
-        {k: sorted(line, key=lambda point: point[0]) for k, line in points.items()},
-        xlabel="median logit margin past the boundary",
-        ylabel="accuracy on images that were turned",
-    )
-
-
-def by_margin(cells: Rows, attacks: Rows, dataset: str) -> Figure | None:
-    """The same image by image: all attacks together, in groups of equal size by their margin."""
-    own = [r for r in attacks if r.spec["dataset"] == dataset]
-    if nothing(own, f"margins of {SETS.get(dataset, dataset)}"):
-        return None
-    found = list(_turned(cells, own, dataset))
-    words = [w for w in WORDS[1:6] if found and all(w in bits for _, _, bits in found)]
-    if not words:
-        return None
-    margins = np.maximum(np.concatenate([part for _, part, _ in found]), LEAST)
-    order = np.argsort(margins, kind="stable")
-    points: dict[str, list] = {}
-    for index in np.array_split(order, min(GROUPS, len(order))):
-        low, high = margins[index[0]], margins[index[-1]]
-        for word in words:
-            right = np.concatenate([bits[word] for _, _, bits in found])[index]
-            k, n = int(right.sum()), len(right)
-            points.setdefault(SHORT[word], []).append(
-                (float(np.median(margins[index])), (k / n, *wilson(k, n)),
-                 f"{_short(low)} to {_short(high)}")
-            )  # fmt: skip
-    return figures.past_boundary(
-        points, xlabel="logit margin past the boundary, of single images",
-        ylabel="accuracy on images that were turned",
-    )  # fmt: skip
-
-
-def _short(margin: float) -> str:
-    return f"{margin:.0f}" if margin >= 10 else f"{margin:.2g}"
-
-
-def _turned(
-    cells: Rows, attacks: Rows, dataset: str
-) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
-    """For each attack: margins of the images that it turns, and by defense who is read rightly."""
-    found = Grid(cells)
-    for row in stored(attacks):
-        v, label = row.values, row.spec["attack"]
-        if "-" in row.spec["net"] or row.spec.get("whole") or label in UNDRAWN:
-            continue
-        turned = unpacked(v["right"], v["n"]) & unpacked(v["wrong"], v["n"])
-        if turned.sum() < 5:
-            continue
-        bits = {word: found.bits(dataset, label, word) for word in WORDS[1:6]}
-        # Of another profile they may be of other images.
-        known = {w: b[turned] for w, b in bits.items() if b is not None and len(b) == len(turned)}
-        yield label, unpacked_floats(v["margins"])[turned], known
+    return figures.cells(rates, printed=words if any(words.values()) else None)
 
 
 def example(rows: Rows, study: Study, dataset: str, attack: str) -> Figure | None:
@@ -171,27 +103,33 @@ def reconstructions(rows: Rows, study: Study, dataset: str) -> Figure | None:
 
 
 def confusions(cells: Rows, dataset: str, classes: Sequence[str]) -> Figure | None:
-    """Figure 7: JPEG and the VQ-VAE, clean and after FGSM."""
+    """Figure 7: JPEG and the VQ-VAE, clean and after FGSM; entropies of as many errors each."""
     own = [r for r in cells if r.spec["dataset"] == dataset]
     if nothing(own, f"confusions of {SETS.get(dataset, dataset)}"):
         return None
-    found = Grid(own)
-    tables, bits = {}, {}
-    for title, attack, defense in (
-        ("VQ-VAE, clean", CLEAN, "vqvae0"),
-        ("VQ-VAE, FGSM", "fgsm", "vqvae0"),
-        ("JPEG, FGSM", "fgsm", "jpeg"),
-        ("JPEG, clean", CLEAN, "jpeg"),
-    ):
-        row = found.row(dataset, attack, defense)
-        if row is None:
-            display(Markdown("*Not part of a run for this attack.*"))
-            return None
-        tables[title] = np.array(row.values["confusion"])
-        errors = tables[title].copy()
-        np.fill_diagonal(errors, 0)
-        bits[title] = entropy(errors)
-    return figures.confusions(tables, classes, entropies=bits)
+    rows = _figure7(own, dataset)
+    if len(rows) < len(FIGURE7):
+        display(Markdown("*Not part of a run for this attack.*"))
+        return None
+    tables = {title: row.values["confusion"] for title, row in rows.items()}
+    bits, size = matched([only_errors(table) for table in tables.values()])
+    found = dict(zip(tables, bits.mean(1), strict=True)) if size else None
+    return figures.confusions(tables, classes, entropies=found, matched=size or None)
+
+
+def _figure7(cells: Rows, dataset: str) -> dict[str, Row]:
+    found = Grid(cells)
+    rows = {title: found.row(dataset, attack, defense) for title, attack, defense in FIGURE7}
+    return {title: row for title, row in rows.items() if row is not None}
+
+
+def piled(cells: Rows, dataset: str, classes: Sequence[str]) -> str:
+    """A sentence for each table of Figure 7: the classes on which its errors pile up."""
+    if not dataset or kind(dataset) != "color":
+        return ""
+    rows = _figure7([r for r in cells if r.spec["dataset"] == dataset], dataset)
+    said = piles({t: only_errors(row.values["confusion"]) for t, row in rows.items()}, classes)
+    return f"Where most errors go. {said}." if said else ""
 
 
 def sweep(cells: Rows, dataset: str, prefix: str, suffix: str, xlabel: str) -> Figure | None:
@@ -236,12 +174,11 @@ def classes_of(dataset: str) -> tuple[str, ...]:
 
 __all__ = [
     "attacks_side_by_side",
-    "boundary",
-    "by_margin",
     "classes_of",
     "confusions",
     "example",
     "grid",
+    "piled",
     "reconstructions",
     "sweep",
 ]

@@ -15,6 +15,8 @@ GRAY = ("mnist", "digits")
 
 # The four attacks as foolbox 2 ran them: each searches the smallest change (methods page).
 MAIN = ("fgsm-min", "pgd-min", "cw-fb2", "deepfool-fb2")
+EPS = "pgd-min-eps"  # the other reading of PGD's search
+SEARCHES = ("fgsm-min", "pgd-min", EPS, "cw-fb2", "deepfool-fb2")
 FACTORS = (1.02, 1.2, 1.5, 2.0, 5.0, 10.0)  # of a DeepFool step; the library's own is 1.05
 BATCHED = (8, 64)  # images in a call to DeepFool as the library ran it
 CAP = 0.3  # the paper's "max epsilon"
@@ -77,13 +79,18 @@ def kind(dataset: str) -> str:
     return "gray" if dataset in GRAY else "color"
 
 
-# The other readings, and the controls; on the four attacks and clean images alone.
+# The other readings, and the controls; after the searches and on clean images alone.
 JOINED = ("jpeg90+tvm", "average:jpeg90,tvm")
-_READ = ("gauss-3", "gauss-5", "tvm-four", "8bit", "noise:jpeg90", "noise:tvm")
+_READ = ("gauss-3", "gauss-5", "tvm-four", "8bit")
 _SLIPS = ("vqvae0-range", "vqvae0-wrap")
+# Noise as large as the change that each of the five defenses makes.
+NOISE = {
+    sort: tuple(f"noise:{d}" for d in ("jpeg90", "gauss", clusters, "tvm", "vqvae0"))
+    for sort, clusters in CLUSTERS.items()
+}
 CONTROLS: dict[str, tuple[str, ...]] = {
-    "gray": (*_READ, "kmeans16", *_SLIPS, *JOINED),
-    "color": (*_READ, *_SLIPS, *JOINED),
+    "gray": (*_READ, *NOISE["gray"], "kmeans16", *_SLIPS, *JOINED),
+    "color": (*_READ, *NOISE["color"], *_SLIPS, *JOINED),
 }
 QUALITIES = tuple(f"jpeg{quality}" for quality in (10, 25, 50, 75, 90, 95, 100))
 ABLATION: dict[str, tuple[str, ...]] = {
@@ -104,6 +111,7 @@ KNOWS: dict[str, tuple[str, ...]] = {
     "vqvae0": ("classifier", "identity", "proxy"),
 }
 KNOWING_EPS = {"mnist": CAP, "cifar10": SMALL, "digits": CAP, "photos": SMALL}
+LARGEST = 0.5  # an epsilon at which nothing of the image is left to defend
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import slow_table
 from slow_table import TABLE, specs
+from washout.files import Busy
 from washout.store import Row, Store
 from washout.study import Missing, Study, Table, commit
 
@@ -227,3 +229,16 @@ def test_values_that_json_does_not_hold_are_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         make_study(tmp_path).table(table, [{}])
     assert not (tmp_path / "chapter0" / "nan.jsonl").exists()
+
+
+def test_an_artifact_that_another_process_is_at_is_left_by_who_does_not_wait(tmp_path):
+    study = Study("chapter3", profile="smoke", results=tmp_path, progress=False)
+
+    def slow() -> dict[str, torch.Tensor]:
+        with pytest.raises(Busy, match="shared: another process is at it"):
+            replace(study, patient=False).artifact("shared", {"i": 1}, dict)
+        return {"x": torch.ones(2)}
+
+    assert torch.equal(study.artifact("shared", {"i": 1}, slow)["x"], torch.ones(2))
+    again = replace(study, patient=False).artifact("shared", {"i": 1}, dict)
+    assert torch.equal(again["x"], torch.ones(2))

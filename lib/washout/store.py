@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,8 +28,11 @@ Spec = dict[str, Any]
 
 def fingerprint(*parts: Any) -> str:
     """A short name for JSON values that depends on nothing but their content."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _short(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _short(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 @dataclass
@@ -60,9 +64,75 @@ class Row:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+# Where a line, as ``Row.line`` writes it, says what its row is about.
+_ABOUT = re.compile(
+    rb',"profile":("[^"]*"),"run":\{[^{}]*(?:\{[^{}]*\})?[^{}]*\},"spec":(\{.*?\}),'
+    rb'"table":("[^"]*"),"values":\{'
+)
+
+
+def _key_of(line: bytes) -> str | None:
+    """The key of a line's row without parsing it; None if only parsing can tell."""
+    about = _ABOUT.search(line)
+    if about is None or line.count(b'"spec":') != 1 or not line.endswith(b"}}"):
+        return None
+    profile, spec, table = about.groups()
+    return _short(b"[%b,%b,%b]" % (table, profile, spec))
+
+
+class Rows(Mapping[str, Row]):
+    """A table's rows by key, parsed when they are asked for: few of a large table are."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.order: list[str] = []  # of the file's lines, superseded ones included
+        self._found: dict[str, bytes | Row] = {}
+
+    def extended(self, content: bytes) -> Rows:
+        """These rows and those of more lines."""
+        more = Rows(self.path)
+        more.order, more._found = list(self.order), dict(self._found)
+        for line in content.splitlines():
+            key = _key_of(line)
+            found: bytes | Row = line
+            if key is None:
+                found = row = more._parsed(line)
+                key = row.key
+            more.order.append(key)
+            more._found[key] = found
+        return more
+
+    @property
+    def parsed(self) -> int:
+        """How many rows were asked for."""
+        return sum(isinstance(found, Row) for found in self._found.values())
+
+    def __getitem__(self, key: str) -> Row:
+        found = self._found[key]
+        if isinstance(found, bytes):
+            found = self._found[key] = self._parsed(found, key)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def _parsed(self, line: bytes, key: str = "") -> Row:
+        try:
+            return Row(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            behind = self.order[::-1].index(key) if key else -1
+            raise ValueError(
+                f"{self.path}, line {len(self.order) - behind}: not a stored row ({error}); remove "
+                "the line, and the row is computed again"
+            ) from error
+
+
 @dataclass
 class _File:
-    """What is known of a file of rows, so that no line is parsed twice.
+    """What is known of a file of rows, so that no line is read twice.
 
     Attributes:
         stamp: inode, size and time of change, when it was read last.
@@ -73,47 +143,29 @@ class _File:
     stamp: tuple[int, int, int]
     length: int
     digest: bytes
-    rows: list[Row]
-    by_key: dict[str, Row]
+    rows: Rows
 
 
 _known: dict[Path, _File] = {}
 
 
-def _read(path: Path) -> _File:
+def _read(path: Path) -> Rows:
     """The rows of a file: as known if it did not change, or the new ones behind the known."""
     try:
         stat = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return _File((0, 0, 0), 0, b"", [], {})
+        return Rows(path)
     stamp = stat.st_ino, stat.st_size, stat.st_mtime_ns
     known = _known.get(path)
     if known and known.stamp == stamp:
-        return known
+        return known.rows
     content = path.read_bytes()
     length = content.rfind(b"\n") + 1  # what comes behind was torn by a kill: it was never stored
     same = known and hashlib.sha256(content[: known.length]).digest() == known.digest
-    start, rows = (known.length, known.rows) if known and same else (0, [])
-    new = list(_parsed(path, content[start:length], content[:start].count(b"\n")))
-    every = [*rows, *new]
-    by_key = {row.key: row for row in new}
-    if known and same:
-        by_key = {**known.by_key, **by_key}
-    digest = hashlib.sha256(content[:length]).digest()
-    found = _File(stamp, length, digest, every, by_key)
-    _known[path] = found
-    return found
-
-
-def _parsed(path: Path, content: bytes, before: int) -> Iterator[Row]:
-    for number, line in enumerate(content.splitlines(), before + 1):
-        try:
-            yield Row(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"{path}, line {number}: not a stored row ({error}); remove the line, and the "
-                "row is computed again"
-            ) from error
+    start, rows = (known.length, known.rows) if known and same else (0, Rows(path))
+    rows = rows.extended(content[start:length])
+    _known[path] = _File(stamp, length, hashlib.sha256(content[:length]).digest(), rows)
+    return rows
 
 
 def _writable(action: str, path: Path, error: OSError) -> ValueError:
@@ -142,9 +194,9 @@ class Store:
     def path(self, table: str) -> Path:
         return self.folder / f"{table}.jsonl"
 
-    def rows(self, table: str) -> dict[str, Row]:
-        """The table's rows by key; the last of several with one key counts."""
-        return dict(_read(self.path(table)).by_key)
+    def rows(self, table: str) -> Rows:
+        """The table's rows by key as they are now; the last of several with one key counts."""
+        return _read(self.path(table))
 
     def append(self, row: Row) -> None:
         """Store one row at once."""
@@ -174,11 +226,9 @@ class Store:
     def tidy(self, table: str) -> None:
         """Drop superseded rows and sort the rest, so that a rerun changes few lines."""
         with self.lock(table):
-            found = _read(self.path(table))
-            order = sorted(
-                found.by_key.values(), key=lambda row: (row.profile, json.dumps(row.spec))
-            )
-            if order != found.rows:
+            found = self.rows(table)
+            order = sorted(found.values(), key=lambda row: (row.profile, json.dumps(row.spec)))
+            if [row.key for row in order] != found.order:
                 write_whole(self.path(table), "".join(f"{r.line()}\n" for r in order).encode())
 
     def tables(self) -> list[str]:

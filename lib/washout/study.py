@@ -13,7 +13,7 @@ import platform
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -169,7 +169,7 @@ class Study:
         """The best stored row that is current, or None."""
         return self._best(table, spec, [store.rows(table.name) for store in self.stores])
 
-    def _best(self, table: Table, spec: Spec, rows: list[dict[str, Row]]) -> Row | None:
+    def _best(self, table: Table, spec: Spec, rows: Sequence[Mapping[str, Row]]) -> Row | None:
         for profile in self._profiles():
             key = Row(table.name, profile, spec, {}, {}).key
             for stored in rows:
@@ -321,13 +321,23 @@ class Study:
         Args:
             key: everything that they depend on (JSON values).
             make: computes them on a miss.
+
+        Raises:
+            Busy: another process is computing them, and the study is not patient.
         """
         store = Store(self.results / "local" / "artifacts")
         path = store.folder / f"{name}-{fingerprint(name, key)}.safetensors"
-        with store.lock(path.stem):
+        lock = store.lock(path.stem)
+        try:
+            lock.acquire(timeout=-1 if self.patient else 0)
+        except Timeout as error:
+            raise Busy(f"{name}: another process is at it") from error
+        try:
             if not path.is_file() or path.stat().st_mtime < self.rows_since:
                 write_whole(path, save({k: v.contiguous().cpu() for k, v in make().items()}))
             return load_file(path)
+        finally:
+            lock.release()
 
 
 def _compute_claimed(study: Study, table: Table, spec: Spec) -> Row | None:

@@ -56,7 +56,7 @@ lines = stored()
 # %% [markdown]
 # ## What was computed
 #
-# One line a table. *paper* is the full protocol, *laptop* a smaller one for two cores, *smoke* a few seconds on
+# One line a table. *paper* is for a GPU, *laptop* a smaller one for two cores, *smoke* a few seconds on
 # bundled data. Seconds are those of the rows themselves; work that rows share (training, attacked images) counts
 # for the row that needed it first.
 

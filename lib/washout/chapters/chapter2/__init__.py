@@ -29,6 +29,7 @@ from washout.chapters.chapter2.settings import (
     PROFILES,
     QUALITIES,
     SEARCHES,
+    SHORT,
     SIZES,
     SWEEP,
     VARIANTS,
@@ -42,7 +43,6 @@ from washout.store import Row, Spec
 from washout.study import Missing, Study, Table
 
 PAPER = "tan2019"
-SHORT = "cw-short"
 
 
 def about(dataset: str, seed: int, study: Study, **more: Any) -> Spec:
@@ -134,10 +134,10 @@ def _whole(base: Spec, study: Study) -> list[tuple[Table, list[Spec]]]:
     if sort == "gray" or not smoke:  # it takes minutes in color
         attacked = (*attacked, EPS)
     if not smoke:
-        attacked = (*attacked, SHORT)
+        attacked = (*attacked, SHORT[sort])
     own = columns(name)
     more = [
-        *cells(base, (CLEAN, *(a for a in attacked if a != SHORT or paper)), own),
+        *cells(base, (CLEAN, *(a for a in attacked if a not in SHORT.values() or paper)), own),
         *cells(base, (CLEAN, *(a for a in attacked if a in SEARCHES)), CONTROLS[sort]),
     ]
     swept = (*QUALITIES, *ABLATION[sort])
@@ -177,7 +177,8 @@ def _everything(base: Spec) -> list[tuple[Table, list[Spec]]]:
     On all of them Carlini and Wagner's attack is the short one.
     """
     all_ = {**base, "whole": True}
-    labels = tuple(SHORT if label == "cw-fb2" else label for label in MAIN)
+    short = SHORT[kind(base["dataset"])]
+    labels = tuple(short if label == "cw-fb2" else label for label in MAIN)
     found: list[tuple[Table, list[Spec]]] = [
         (ATTACK, [{**all_, "attack": label} for label in labels]),
         (CELL, cells(all_, (CLEAN, *labels), columns(base["dataset"]))),

@@ -20,7 +20,7 @@ from washout.metrics import wilson
 from washout.metrics.intervals import quantile
 
 # Names for one picture would be too many; these stand in the tables.
-UNDRAWN = ("deepfool-softmax", "cw-short", "cw-0.3", "deepfool-0.3")
+UNDRAWN = ("deepfool-softmax", "cw-short", "cw-short-color", "cw-0.3", "deepfool-0.3")
 # Logits of ten have a last digit of a millionth: margins below this are rounding noise, and are
 # put here, where a logarithmic axis can show them.
 LEAST = 1e-4

@@ -22,6 +22,7 @@ from washout.chapters.chapter2.settings import (
     OTHER_VQ,
     PROFILES,
     QUALITIES,
+    SHORT,
     SWEEP,
     VARIANTS,
     columns,
@@ -257,7 +258,7 @@ def flags(spec: Spec) -> list[str]:
     name = spec["dataset"]
     words = ["--dataset", name] if name not in AUTO else []
     label, sort = spec.get("attack", CLEAN), kind(name)
-    usual = label in (CLEAN, *MAIN, *FIXED[sort], *SWEEP, "pgd-min-eps", "cw-short", "deepfool")
+    usual = label in (CLEAN, *MAIN, *FIXED[sort], *SWEEP, "pgd-min-eps", SHORT[sort], "deepfool")
     known = (*columns(name), *CONTROLS[sort], *QUALITIES, *ABLATION[sort], *OTHER_VQ)
     if not usual:
         words += ["--attack", label]

@@ -9,7 +9,7 @@ import numpy as np
 from washout.chapters.bits import unpacked, unpacked_floats
 from washout.chapters.chapter2.grid import Bits, Grid, Rows
 from washout.chapters.chapter2.measure import CLEAN
-from washout.chapters.chapter2.settings import MAIN, PROFILES, SEARCHES, columns
+from washout.chapters.chapter2.settings import MAIN, PROFILES, SEARCHES, SHORT, columns, kind
 from washout.chapters.chapter2.views import SETS, attack_name, name, present, rate
 from washout.chapters.shown import stored
 from washout.metrics import mcnemar, wilson
@@ -215,15 +215,15 @@ def show_short(attacks: Rows) -> None:
     """The short Carlini-Wagner beside the full one, on the same images."""
     own = [
         r for r in attacks
-        if r.spec["attack"] in ("cw-fb2", "cw-short") and "-" not in r.spec["net"]
+        if r.spec["attack"] in ("cw-fb2", *SHORT.values()) and "-" not in r.spec["net"]
         and not r.spec.get("whole")
     ]  # fmt: skip
     lines = []
     for dataset in dict.fromkeys(r.spec["dataset"] for r in own):
         both = {r.spec["attack"]: r.values for r in stored(own, dataset=dataset)}
-        if len(both) < 2 or both["cw-fb2"]["n"] != both["cw-short"]["n"]:
+        full, short = both.get("cw-fb2"), both.get(SHORT[kind(dataset)])
+        if full is None or short is None or full["n"] != short["n"]:
             continue
-        full, short = both["cw-fb2"], both["cw-short"]
         lines.append(
             {
                 "dataset": SETS[dataset],

@@ -26,6 +26,7 @@ ATTACKS = {
     "pgd-min": "PGD, smallest L2",
     "cw-fb2": "Carlini-Wagner",
     "cw-short": "Carlini-Wagner, short",
+    "cw-short-color": "Carlini-Wagner, short",
     "deepfool-fb2": "DeepFool",
     "pgd-min-eps": "PGD, smallest ε",
     "deepfool-linf": "DeepFool, L∞",

@@ -16,6 +16,7 @@ import pandas as pd
 
 from washout import chapters, workers
 from washout.executors import connected
+from washout.paths import results_folder, weights_folder
 from washout.status import outlook, status_frame
 from washout.study import PROFILES, Missing, Study
 
@@ -129,6 +130,15 @@ def fetch(arguments: argparse.Namespace) -> int:
     return fetch(arguments.name, arguments.folder)
 
 
+def cards(arguments: argparse.Namespace) -> int:
+    """Write the cards of the weights that ship."""
+    from washout import cards
+
+    folder = weights_folder()
+    print(f"{cards.write(folder, results_folder())} cards in {folder / cards.NAME}")
+    return 0
+
+
 def bundle(arguments: argparse.Namespace) -> int:
     """Pack the project and the data of missing rows, for a machine without a network."""
     from washout import moving
@@ -191,6 +201,7 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(run=results)
     commands.add_parser("status", help=status.__doc__).set_defaults(run=status)
     commands.add_parser("attacks", help=attacks.__doc__).set_defaults(run=attacks)
+    commands.add_parser("cards", help=cards.__doc__).set_defaults(run=cards)
     there = commands.add_parser("bundle", help=bundle.__doc__)
     there.add_argument("folder", help="for the parts; empty")
     there.add_argument("--profile", default="paper", help=f"one of {', '.join(PROFILES)}")

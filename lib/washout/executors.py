@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,6 +50,9 @@ def as_done(
 
     Args:
         deadline: unix time after which no call is begun; those under way are waited for.
+
+    Raises:
+        ValueError: the executor gave up what was asked of it.
     """
     pending: dict[Future, int] = {
         executor.submit(function, *call): key for key, call in calls.items()
@@ -61,6 +64,11 @@ def as_done(
             key = pending.pop(future)
             try:
                 result = future.result()
+            except CancelledError as error:  # not by us: Dask does so when its scheduler is gone
+                raise ValueError(
+                    "scheduler: the connection is lost; what was stored stays, and the same "
+                    "command goes on from there when a scheduler answers again"
+                ) from error
             except Exception as error:
                 if type(error).__name__ != "KilledWorker":  # Dask's, which may not be installed
                     raise

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from washout.checks import check_count
 
@@ -27,6 +27,11 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def begin(words: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen:
+    """Start one process of ``python -m washout WORDS``."""
+    return subprocess.Popen([sys.executable, "-m", "washout", *words], env=environment)
+
+
 def spawn(count: int, words: Sequence[str]) -> int:
     """Run ``python -m washout WORDS`` in several processes, each with its share of the cores.
 
@@ -39,8 +44,7 @@ def spawn(count: int, words: Sequence[str]) -> int:
     check_count(count, 1, "workers")
     share = str(max(1, cores() // count))
     environment = {**os.environ, **dict.fromkeys(THREADS, share)}
-    command = [sys.executable, "-m", "washout", *words]
-    processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
+    processes = [begin(words, environment) for _ in range(count)]
     try:
         codes = [process.wait() for process in processes]
     except BaseException:
@@ -57,9 +61,13 @@ def until_done(once: Callable[[], int], deadline: float) -> None:
         once: goes through it, leaves out what other processes are at, and returns what is left.
         deadline: unix time in seconds at which to stop.
     """
+    passes: list[float] = []
     while True:
         start = time.time()
         if not once() or time.time() >= deadline:
             return
-        # Looking costs those who compute: a pass that did nothing is short, and followed by a rest.
-        time.sleep(max(PAUSE, min(REST * (time.time() - start), 60.0)))
+        passes.append(time.time() - start)
+        # Looking costs those who compute, so a rest follows. The first pass computes what it can;
+        # of the others, the shortest tells what a look takes.
+        rest = max(PAUSE, min(REST * min(passes[1:], default=0.0), 60.0))
+        time.sleep(max(0.0, min(rest, deadline - time.time())))

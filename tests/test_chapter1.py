@@ -166,3 +166,19 @@ def test_chapters_know_their_datasets():
     for name in chapters.NAMES:
         chapter = chapters.get(name)
         assert set(chapter.AUTO) | set(chapter.BUNDLED) == set(chapter.DATASETS)
+
+
+def test_who_guesses_at_random_is_no_better_than_who_follows_the_gradient(study):
+    base = {**ch.about("digits", 0, study), "eps": settings.KNOWING_EPS["digits"][0]}
+    rows = study.table(
+        ch.KNOWING,
+        [
+            {**base, "defense": "nodef", "knows": "classifier"},
+            {**base, "defense": "nodef", "knows": "classifier", "restarts": 3},
+            {**base, "defense": "nodef", "knows": "nothing", "tries": 20},
+        ],
+    )
+    once, often, guessed = (row.values for row in rows)
+    assert often["correct"] <= once["correct"] <= guessed["correct"]
+    assert guessed["correct"] == sum(guessed["right"])
+    assert {"nothing"} < {spec["knows"] for spec in ch.knowing({**base, "net": "cnn"})}

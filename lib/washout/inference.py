@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,21 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Convolutions in float32 on a GPU too, where they would round to 10 bits.
+
+    A flow's inverse needs that, and attacks that stop on the boundary: rounded, their images fall
+    to either side, by the size of the batch that they are in.
+    """
+    convolutions: Any = getattr(torch.backends.cudnn, "conv")  # noqa: B009 (not in the stubs)
+    before, convolutions.fp32_precision = convolutions.fp32_precision, "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before
 
 
 @torch.inference_mode()

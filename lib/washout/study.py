@@ -33,6 +33,7 @@ from washout.checks import check_choice, check_device
 from washout.data import Dataset
 from washout.executors import as_done
 from washout.files import Busy, write_whole
+from washout.inference import exact
 from washout.paths import data_folder, project_root, results_folder, weights_folder
 from washout.store import Row, Spec, Store, fingerprint
 from washout.training import Recipe, Trained, trained
@@ -282,7 +283,8 @@ class Study:
 
     def _computed(self, table: Table, spec: Spec) -> Row:
         start = time.time()
-        values = table.compute(spec, self)
+        with exact():
+            values = table.compute(spec, self)
         depends = self._depends(table, spec, self.profile)
         finished = time.time()
         run = {

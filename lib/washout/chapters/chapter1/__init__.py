@@ -12,6 +12,7 @@ from washout.chapters.chapter1.measure import (
     BETA,
     CONTROL,
     CURVE,
+    FURTHER,
     STRENGTH,
     beta_specs,
     chosen_beta,
@@ -24,6 +25,7 @@ from washout.chapters.chapter1.settings import (
     BUNDLED,
     DATASETS,
     EPS,
+    FRAGILE,
     GRIDS,
     KNOWING_EPS,
     L2,
@@ -33,6 +35,7 @@ from washout.chapters.chapter1.settings import (
     PROFILES,
     SHAPES,
     TOLD,
+    TRIES,
     VARIANTS,
 )
 from washout.chapters.parameters import Parameters, check_parameters
@@ -123,6 +126,9 @@ def plan(
             (CURVE, [{**spec, "seed": seed} for seed in seeds for spec in (clean, *hit)]),
             (EXAMPLES, [{**base, "attack": label, "which": "first"} for label in found.attacks]),
         ]
+        if "fgsm" in found.attacks and name in FRAGILE:
+            further = [{**base, "attack": "fgsm", "eps": eps} for eps in FRAGILE[name]]
+            entries.append((FURTHER, further))
         if name in PATCHWISE:
             entries.append((CONTROL, [clean, *some(by_attack[0], profile.wide)]))
         if name == "nips2017":
@@ -160,6 +166,11 @@ def knowing(base: Spec) -> list[Spec]:
     rows += [{**base, "defense": "jpeg23", "knows": k, "eps": eps, "longer": 2} for k, eps in codec]
     # More draws of the noise in each step: does the accuracy still fall?
     rows.append({**base, "defense": "vae", "knows": "defense", "eps": every[0], "draws": 4})
+    if base["dataset"] not in PATCHWISE:
+        for eps in every:
+            own = {**base, "eps": eps}
+            rows.append({**own, "defense": "jpeg23", "knows": "identity", "restarts": 5})
+            rows += [{**own, "defense": d, "knows": "nothing", "tries": TRIES} for d, _ in checked]
     return rows
 
 
@@ -225,6 +236,7 @@ __all__ = [
     "CURVE",
     "DATASETS",
     "EXAMPLES",
+    "FURTHER",
     "GRIDS",
     "KNOWING",
     "MAIN",

@@ -68,6 +68,10 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
     model, hash_ = networks.classifier(spec, study)
     hashes: dict[str, str] = {}
     defend = _defense(spec, study, hashes)
+    if "tries" in spec:
+        return _guessing(spec, study, model, defend, images, labels) | {
+            "weights": {"classifier": hash_, **hashes}
+        }
     target: nn.Module = model
     if spec["knows"] != "classifier":
         target = Defended(model, _seen(spec, defend))
@@ -78,6 +82,7 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
         hit = attacks.run(
             "pgd", target, images, labels, device=study.device, batch_size=SOME.get(name, 25),
             eps=spec["eps"], step=min(2.5 * spec["eps"] / steps, 1.0), steps=steps,
+            restarts=spec.get("restarts", 1),
             generator=torch.Generator().manual_seed(1000 * spec["seed"] + 2),
         ).images  # fmt: skip
     fresh = 1 if spec["defense"] != "vae" else 5 if name in PATCHWISE else FRESH
@@ -102,6 +107,44 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
         "l2": relative(images, hit),
         "right": right[0].int().tolist(),
         "weights": {"classifier": hash_, **hashes},
+    }
+
+
+def _guessing(
+    spec: Spec,
+    study: Study,
+    model: nn.Module,
+    defend: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+) -> dict[str, Any]:
+    """Random signs of epsilon, many for each image: an attack without any gradient.
+
+    An image counts as right if it is read rightly after all of them.
+    """
+    generator = torch.Generator().manual_seed(1000 * spec["seed"] + 3)
+    right = []
+    with (
+        seeded(1000 * spec["seed"] + 8, study.device),
+        torch.inference_mode(),
+        evaluating(model),
+    ):
+        for image, label in zip(images, labels, strict=True):
+            said = []
+            for some in torch.full((spec["tries"],), int(label)).split(250):
+                signs = torch.randint(0, 2, (len(some), *image.shape), generator=generator)
+                tried = (image + spec["eps"] * (2 * signs - 1)).clamp(0, 1).to(study.device)
+                said.append((model(defend(tried)).argmax(1).cpu() == some).all())
+            right.append(bool(torch.stack(said).all()))
+    return {
+        "n": len(right),
+        "correct": sum(right),
+        "correct_in_all": sum(right),
+        "mean_correct": float(sum(right)),
+        "draws": spec["tries"],
+        "samples": 1,
+        "steps": 0,
+        "right": [int(is_right) for is_right in right],
     }
 
 

@@ -30,7 +30,7 @@ from washout.chapters.chapter1.parts import (
     short,
     spoken_of,
 )
-from washout.chapters.chapter1.settings import AUTO, GRIDS, LARGEST, TOLD
+from washout.chapters.chapter1.settings import AUTO, CHECKS, GRIDS, LARGEST, TOLD
 from washout.metrics import paired_interval
 from washout.papers import Claim
 from washout.report import Judgment, judge, judge_all
@@ -260,7 +260,7 @@ def randomness(claim: Claim, knowing: Rows) -> Judgment:
             for row in of_paper(knowing, name)
             if row.spec["knows"] == "defense"
             and row.spec["eps"] < LARGEST
-            and not {"longer", "draws"} & set(row.spec)
+            and not CHECKS & set(row.spec)
         ]
         drawn = {row.spec["eps"]: row for row in own if row.spec["defense"] == "vae"}
         mean = {row.spec["eps"]: row for row in own if row.spec["defense"] == "vae-mean"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from washout.chapters.chapter1 import verdicts
-from washout.chapters.chapter1.more_views import DEFENSES, few
-from washout.chapters.chapter1.settings import GRIDS, LARGEST, PATCHWISE
+from washout.chapters.chapter1.more_views import defense_name, few
+from washout.chapters.chapter1.settings import CHECKS, GRIDS, LARGEST, PATCHWISE
 from washout.chapters.chapter1.views import SETS, Rows, attack_name, name, of_size, present, stored
 from washout.metrics import paired_interval, wilson
 from washout.report.verdicts import CLOSE
@@ -23,6 +23,7 @@ def show_hypotheses(curves: Rows, controls: Rows, knowing: Rows) -> None:
 
     The same is within 5 points both ways, matching is at most 5 points worse, by the 95 % interval
     of the paired difference; nothing is left where the interval of the accuracy is below 5 %.
+    Where the bare classifier keeps more than that, the attack is too small to tell.
     """
     lines = []
 
@@ -59,7 +60,7 @@ def show_hypotheses(curves: Rows, controls: Rows, knowing: Rows) -> None:
         for column in GRIDS[where]:
             beside("H-L2", curves, where, "gauss", column)
     for row in stored(knowing, defense="vae", knows="defense"):
-        if {"longer", "draws"} & set(row.spec) or row.spec["eps"] >= LARGEST:
+        if CHECKS & set(row.spec) or row.spec["eps"] >= LARGEST:
             continue
         v = row.values
         low, high = wilson(v["mean_correct"], v["n"])
@@ -74,6 +75,8 @@ def show_hypotheses(curves: Rows, controls: Rows, knowing: Rows) -> None:
                 "images": v["n"],
                 "verdict": "holds"
                 if high < LEFT
+                else "undecided: ε too small"
+                if bare is not None and bare > LEFT
                 else "contradicted"
                 if low > LEFT
                 else "undecided",
@@ -102,10 +105,11 @@ def conclusion(curves: Rows, knowing: Rows, betas: Rows) -> str:
             said.append(_ignorant(row, clean[0], verdicts.shortfall(betas, where)))
     for where in dict.fromkeys(r.spec["dataset"] for r in stored(knowing)):
         rows = [r for r in stored(knowing, dataset=where, defense="vae", knows="defense")
-                if not {"longer", "draws"} & set(r.spec) and r.spec["eps"] < LARGEST]  # fmt: skip
+                if not CHECKS & set(r.spec) and r.spec["eps"] < LARGEST]  # fmt: skip
         if rows:
             row = max(rows, key=lambda r: r.spec["eps"])
-            left = {words: _mean(knowing, row, key) for key, words in DEFENSES.items()}
+            tried = dict.fromkeys(r.spec["defense"] for r in stored(knowing, dataset=where))
+            left = {defense_name(key, where): _mean(knowing, row, key) for key in tried}
             words = ", ".join(f"{k} {v:.2f}" for k, v in left.items() if v is not None)
             said.append(
                 f"- **{SETS[where]}**, the strongest attacker of this page, ε {row.spec['eps']:g}, "

@@ -26,7 +26,7 @@ from washout.study import Missing, Study
 
 Rate = tuple[float, float, float]
 CURVES = {False: ("nodef", "jpeg10", "jpeg23", "ours"), True: ("nodef", "jpeg10", "jpeg23", "ens")}
-STARRED = ("nodef", "jpeg23", "ours", "ens")  # more of the paper's points would hide the lines
+STARRED = ("nodef", "jpeg23", "ours", "vae64s64")  # more of the paper's points would hide the lines
 SHORT = {
     "nodef": "no defense",
     "ours": "VAE",
@@ -81,10 +81,10 @@ def curves(rows: Rows, dataset: str) -> Figure | None:
 
 def qualities(rows: Rows, dataset: str) -> Figure | None:
     """Accuracy against JPEG's quality, a line for each of a few attack sizes."""
-    own = [row for row in rows if row.spec["dataset"] == dataset and row.spec["attack"] != "clean"]
+    own = [row for row in rows if row.spec["dataset"] == dataset and row.spec["attack"] != "none"]
     if nothing(own, f"JPEG qualities on {SETS[dataset]}"):
         return None
-    attack = next(row.spec["attack"] for row in own if row.spec["attack"] != "none")
+    attack = own[0].spec["attack"]
     points = _curve(stored(own, attack=attack))
     if not points:
         return None
@@ -113,7 +113,7 @@ def tradeoff(rows: Rows, dataset: str) -> Figure | None:
     if not clean or not hit:
         nothing([r for r in own if isinstance(r, Missing)], f"trade-off on {SETS[dataset]}")
         return None
-    row = hit[len(hit) // 2]
+    row = hit[(len(hit) - 1) // 2]
     before, after = clean[0].values, row.values
 
     def point(column: str, label: str) -> tuple[str, float, float]:
@@ -133,7 +133,7 @@ def tradeoff(rows: Rows, dataset: str) -> Figure | None:
     return figures.fidelity(
         {key: values for key, values in series.items() if values},
         xlabel="accuracy on clean images",
-        ylabel=f"accuracy under {attack_name(attack)}, L2 {of_size(row)}",
+        ylabel=f"accuracy under {attack_name(attack)}, L2 {of_size(row)}, {after['n']:,} images",
     )
 
 

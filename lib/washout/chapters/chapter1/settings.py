@@ -106,7 +106,7 @@ FAVORITE = {"nips2017": "vae32s32", "photos": "vae16s8"}
 
 # Where the attacker who knows is tried, and where the examples are shown.
 KNOWING_EPS = {
-    "mnist": (0.0534, 0.12),
+    "mnist": (0.0534, 0.12, 0.3),  # the last, beyond the paper's, leaves the bare network nothing
     "cifar10": (0.005, 0.0321),
     "nips2017": (0.005, 0.0205),
     "digits": (0.12,),
@@ -116,6 +116,11 @@ EXAMPLE_EPS = {
     "mnist": 0.12, "cifar10": 0.0321, "nips2017": 0.0205, "digits": 0.12, "photos": 0.05,
 }  # fmt: skip
 LARGEST = 0.5  # an epsilon at which nothing of the image is left to defend
+# What a row of the attacker who knows has besides if it checks another such row.
+CHECKS = frozenset(("longer", "draws", "restarts", "tries"))
+TRIES = 1000  # random signs for each image, by somebody who knows nothing
+# FGSM beyond the paper's sizes, to where our network is as fragile as the paper's.
+FRAGILE = {"mnist": (0.16, 0.2, 0.25, 0.3)}
 
 # Beta is chosen on clean images alone: the largest that keeps this share of the classifier's
 # accuracy, the share that the paper's smallest perturbation leaves plus what that still costs.

@@ -199,6 +199,41 @@ def show_matched(rows: Rows, dataset: str, attack: str, columns: Sequence[str]) 
     present(kept, lines, title, f"matched-{dataset}-{attack}")
 
 
+def show_fragile(rows: Rows, further: Rows, dataset: str, columns: Sequence[str]) -> None:
+    """Our FGSM curve at the sizes that leave our bare classifier what the paper leaves its own."""
+    kept = [r for r in (*rows, *further) if r.spec["dataset"] == dataset]
+    kept = [r for r in kept if r.spec["attack"] in ("none", "fgsm")]
+    own = sorted(stored(kept), key=lambda row: row.values["l2"])
+    bare = np.minimum.accumulate([_share(row, "nodef") for row in own] or [0.0])[::-1]
+
+    def read(values: list[float], at: float) -> str:
+        if not bare[0] <= at <= bare[-1]:
+            return "beyond our rows"
+        return f"{np.interp(at, bare, values[::-1]):.3f}"
+
+    lines = []
+    for size, left in printed(dataset, "fgsm", "nodef") if stored(further) else []:
+        line: dict[str, Any] = {
+            "no defense, paper": f"{left:.3f}",
+            "relative L2, paper": f"{size:g}",
+            "relative L2, ours": read([row.values["l2"] for row in own], left),
+        }
+        for column in columns:
+            paper = dict(printed(dataset, "fgsm", column)).get(size)
+            line[f"{name(column)}, paper"] = "" if paper is None else f"{paper:.3f}"
+            line[f"{name(column)}, ours"] = read([_share(row, column) for row in own], left)
+        lines.append(line)
+    title = (
+        f"{SETS[dataset]} under FGSM: what defenses leave where the bare classifier is as fragile "
+        "as the paper's, on straight lines between our rows."
+    )
+    present(kept, lines, title, f"fragile-{dataset}")
+
+
+def _share(row: Row, column: str) -> float:
+    return row.values["correct"][column] / row.values["n"]
+
+
 def _grid(
     rows: Rows, found: Sequence[Verdict], columns: Sequence[str], caption: str, csv: str
 ) -> None:

@@ -24,7 +24,7 @@ from washout.chapters.chapter4.settings import (
 )
 from washout.data import Split
 from washout.defenses import Compose, eight_bit, noise_like
-from washout.inference import evaluating, predict
+from washout.inference import evaluating, exact, predict
 from washout.metrics import norms
 from washout.store import Spec
 from washout.study import Study, Table
@@ -231,7 +231,7 @@ def flow(spec: Spec, study: Study) -> dict[str, Any]:
     pool = networks.pool(spec, study)
     generator = torch.Generator(study.device).manual_seed(1000 * spec["seed"] + 12)
     bits = []
-    with torch.inference_mode(), evaluating(net), networks.exact():
+    with torch.inference_mode(), evaluating(net), exact():
         for x in pool.images.split(BATCH):
             bits.append(net.bits(net.dequantize(x.to(study.device), generator)).cpu())
         few = pool.images[:64].to(study.device)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +16,7 @@ from washout.chapters.chapter4.settings import (
 )
 from washout.data import Dataset, Split, floats, load
 from washout.detectors import Whitening
-from washout.inference import evaluating
+from washout.inference import evaluating, exact
 from washout.models import Autoencoder, Glow
 from washout.models.glow_layers import ScaledConv
 from washout.randomness import seeded
@@ -106,17 +104,6 @@ def whitening(spec: Spec, study: Study) -> Whitening:
         return Whitening.fit(images, device=study.device).state_dict()
 
     return Whitening(**study.artifact("chapter4-whitening", key, make))
-
-
-@contextmanager
-def exact() -> Iterator[None]:
-    """Convolutions in float32 on a GPU too, which would round to 10 bits: an inverse needs them."""
-    convolutions: Any = getattr(torch.backends.cudnn, "conv")  # noqa: B009 (not in the stubs)
-    before, convolutions.fp32_precision = convolutions.fp32_precision, "ieee"
-    try:
-        yield
-    finally:
-        convolutions.fp32_precision = before
 
 
 def latents(

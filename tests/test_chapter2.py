@@ -289,3 +289,63 @@ def test_margins_of_single_images_are_grouped_within_each_attack(study, base):
         lines = [line for line in axes.lines if line.get_marker() not in ("None", "")]
         assert len(lines) == len(names)
         assert all(np.all(np.diff(line.get_xdata()) >= 0) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [("jpeg0", "mnist"), ("jpeg999", "mnist"), ("kmeans0", "cifar10"), ("kmeans40-rows", "mnist"),
+     ("kmeans800", "mnist"), ("vqvae2-salt", "mnist"), ("jpeg90+kmeans0", "cifar10")],
+)  # fmt: skip
+def test_impossible_settings_of_defenses_are_refused_before_anything_runs(name, dataset):
+    with pytest.raises(ValueError, match=r"defense: got .*allowed are JPEG at a quality"):
+        ch.full_name(name, dataset)
+    assert ch.full_name("kmeans800", "cifar10") == "kmeans800"
+
+
+def test_commands_name_what_the_plain_plan_lacks():
+    study = Study("chapter2", profile="laptop", exact=True, compute=False, progress=False)
+    planned = {table.name: specs for table, specs in ch.plan(study)}
+    for table in (ch.ATTACK, ch.CELL):
+        for spec in planned[table.name]:
+            own = spec["net"] == study_net(spec)
+            assert not own or measure.flags(spec) == [], spec
+    base = ch.about("mnist", 0, study)
+    for spec in (
+        {**base, "attack": "deepfool"},
+        {**base, "attack": "cw-fb2", "defense": "jpeg50"},
+        {**base, "attack": "deepfool-x2", "defense": "8bit"},
+    ):
+        words = measure.flags(spec)
+        assert words[:2] == ["--attack", spec["attack"]]
+        if "defense" in spec:
+            assert words[2:] == ["--defense", spec["defense"]]
+
+
+def study_net(spec: dict) -> str:
+    return settings.PROFILES["laptop"].net[spec["dataset"]]
+
+
+def test_memory_of_the_attacker_who_knows_is_bounded(study, base, monkeypatch):
+    """Draws count: as many images as fit are attacked at once."""
+    largest = []
+
+    class Counting(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, images):
+            if torch.is_grad_enabled():
+                largest.append(len(images))
+            return self.model(images)
+
+    original = networks.classifier
+    monkeypatch.setattr(
+        networks, "classifier", lambda *words: (Counting(original(*words)[0]), "hash")
+    )
+    monkeypatch.setattr(beyond, "AT_ONCE", 8)
+    wide = replace(settings.PROFILES["smoke"], n_small={"digits": 30}, samples=4, steps=1)
+    monkeypatch.setitem(settings.PROFILES, "smoke", wide)
+    beyond.knowing({**base, "defense": "tvm", "knows": "identity", "eps": 0.1}, study)
+    assert max(largest) == 8
+    assert min(largest) >= 1

@@ -9,6 +9,7 @@ import pandas as pd
 
 from washout import chapters, weights
 from washout.chapters import chapter2
+from washout.chapters.chapter2.settings import SHORT
 from washout.checks import check_choice, check_range
 from washout.paths import project_root
 from washout.status import estimate
@@ -172,7 +173,7 @@ def full_test_set(book: Sequence[Entry], images: int = 10_000) -> pd.DataFrame:
     for line in lines[lines["table"].isin(["attack", "cell"])].to_dict("records"):
         spec, n = line["row"].spec, line["row"].values["n"]
         attack, defense = spec["attack"], spec.get("defense", "")
-        usual = (*chapter2.MAIN, chapter2.CLEAN if defense else "cw-short")
+        usual = (*chapter2.MAIN, *((chapter2.CLEAN,) if defense else SHORT.values()))
         known = defense in ("", *chapter2.columns(spec["dataset"]))
         if attack not in usual or not known or "-" in spec["net"]:
             continue

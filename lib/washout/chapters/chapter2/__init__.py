@@ -30,7 +30,6 @@ from washout.chapters.chapter2.settings import (
     QUALITIES,
     SEARCHES,
     SHORT,
-    SIZES,
     SWEEP,
     VARIANTS,
     columns,
@@ -128,7 +127,7 @@ def _whole(base: Spec, study: Study) -> list[tuple[Table, list[Spec]]]:
     """All rows of one dataset."""
     name, profile = base["dataset"], PROFILES[study.profile]
     sort = kind(name)
-    smoke, paper = study.profile == "smoke", study.profile == "paper"
+    smoke = study.profile == "smoke"
     sweep = SWEEP[-3:-1] if smoke else SWEEP
     attacked = (*MAIN, *FIXED[sort], *sweep)
     if sort == "gray" or not smoke:  # it takes minutes in color
@@ -137,7 +136,9 @@ def _whole(base: Spec, study: Study) -> list[tuple[Table, list[Spec]]]:
         attacked = (*attacked, SHORT[sort])
     own = columns(name)
     more = [
-        *cells(base, (CLEAN, *(a for a in attacked if a not in SHORT.values() or paper)), own),
+        *cells(
+            base, (CLEAN, *(a for a in attacked if a not in SHORT.values() or profile.whole)), own
+        ),
         *cells(base, (CLEAN, *(a for a in attacked if a in SEARCHES)), CONTROLS[sort]),
     ]
     swept = (*QUALITIES, *ABLATION[sort])
@@ -145,19 +146,12 @@ def _whole(base: Spec, study: Study) -> list[tuple[Table, list[Spec]]]:
     more += cells(base, (CLEAN, *few), swept[::4] if smoke else swept)
     noises = [f"{noise:g}" for noise in NOISES]
     if not smoke:
-        extra = OTHER_VQ if paper or name == "mnist" else OTHER_VQ[:1]
+        extra = OTHER_VQ if profile.whole or sort == "gray" else OTHER_VQ[:1]
         more += cells(base, (CLEAN, *MAIN), extra)
         noises += [word.removeprefix("vqvae") for word in extra]
     vqs = [{**base, "noise": noise} for noise in noises]
-    if paper:
-        vqs += [{**base, "noise": "0", "hidden": h, "codes": k} for h, k in SIZES]
-    nets = [base]
-    if name in profile.retrained:
-        again = {**base, "net": f"{base['net']}{RETRAINED}vqvae0"}
-        nets.append(again)
-        more += cells(again, (CLEAN,), ("none", "vqvae0"))
     entries: list[tuple[Table, list[Spec]]] = [
-        (BASELINE, nets),
+        (BASELINE, [base]),
         (VQ, vqs),
         (ATTACK, [{**base, "attack": label} for label in attacked]),
         (CELL, list({str(spec): spec for spec in more}.values())),
@@ -166,29 +160,35 @@ def _whole(base: Spec, study: Study) -> list[tuple[Table, list[Spec]]]:
     ]
     if find_spec("foolbox"):  # a machine without it computes all the rest
         entries.append((SECOND, [{**base, "attack": label} for label in AGREEMENT]))
-    if paper:
-        entries += _everything(base)
-    return entries
+    return entries + _everything(base, study)
 
 
-def _everything(base: Spec) -> list[tuple[Table, list[Spec]]]:
-    """What profile ``paper`` adds: all test images, and on CIFAR-10 a well-trained network.
+def _everything(base: Spec, study: Study) -> list[tuple[Table, list[Spec]]]:
+    """What most profiles lack: a network trained anew, VQ-VAEs of other sizes, all test images.
 
-    On all of them Carlini and Wagner's attack is the short one.
+    And in color a well-trained network. On all images Carlini and Wagner's attack is the short one.
     """
-    all_ = {**base, "whole": True}
-    short = SHORT[kind(base["dataset"])]
-    labels = tuple(short if label == "cw-fb2" else label for label in MAIN)
-    found: list[tuple[Table, list[Spec]]] = [
-        (ATTACK, [{**all_, "attack": label} for label in labels]),
-        (CELL, cells(all_, (CLEAN, *labels), columns(base["dataset"]))),
-    ]
-    if base["dataset"] == "cifar10":
+    profile, name = PROFILES[study.profile], base["dataset"]
+    found: list[tuple[Table, list[Spec]]] = []
+    if name in profile.retrained:
+        again = {**base, "net": f"{base['net']}{RETRAINED}vqvae0"}
+        found += [(BASELINE, [again]), (CELL, cells(again, (CLEAN,), ("none", "vqvae0")))]
+    if profile.sizes:
+        sizes = [{**base, "noise": "0", "hidden": h, "codes": k} for h, k in profile.sizes]
+        found.append((VQ, sizes))
+    if profile.whole:
+        all_ = {**base, "whole": True}
+        labels = tuple(SHORT[kind(name)] if label == "cw-fb2" else label for label in MAIN)
+        found += [
+            (ATTACK, [{**all_, "attack": label} for label in labels]),
+            (CELL, cells(all_, (CLEAN, *labels), columns(name))),
+        ]
+    if profile.long and kind(name) == "color":
         long = {**base, "net": f"{base['net']}-long"}
         found += [
             (BASELINE, [long]),
             (ATTACK, [{**long, "attack": label} for label in MAIN]),
-            (CELL, cells(long, (CLEAN, *MAIN), columns("cifar10"))),
+            (CELL, cells(long, (CLEAN, *MAIN), columns(name))),
         ]
     return found
 
@@ -243,7 +243,7 @@ def only_paper(parameters: Parameters, table: Table) -> list[Row | Missing]:
         spec
         for name in parameters.datasets
         if not _complete(parameters.study, name, parameters.seed)  # else they are among the rows
-        for found, some in _everything(about(name, parameters.seed, study))
+        for found, some in _everything(about(name, parameters.seed, study), study)
         if found == table
         for spec in some
     ]

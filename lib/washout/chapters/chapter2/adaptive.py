@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from washout.chapters.bits import unpacked
 from washout.chapters.chapter2.grid import Rows
 from washout.chapters.chapter2.settings import LARGEST
 from washout.chapters.chapter2.views import SETS, name, present, rate, size
@@ -13,6 +16,7 @@ KNOWN = {
     "identity": "the defense; gradient of the identity",
     "proxy": "the defense; gradient of a better stand-in",
 }
+OWN = "the defense; its own gradient"  # a Gaussian filter needs no stand-in
 AN_IMAGE = 0.99  # one, but for rounding: less is the luck of the defense's draws
 CHECKS = {"longer": "twice the steps", "draws": "four times the draws"}
 
@@ -31,7 +35,9 @@ def show(rows: Rows, dataset: str) -> None:
         lines.append(
             {
                 "defense": name(spec["defense"]),
-                "attacker knows": KNOWN[spec["knows"]],
+                "attacker knows": OWN
+                if spec["defense"].startswith("gauss") and spec["knows"] == "proxy"
+                else KNOWN[spec["knows"]],
                 "ε": size(spec["eps"]),
                 "check": next((words for key, words in CHECKS.items() if key in spec), ""),
                 "PGD steps": v["steps"],
@@ -46,11 +52,7 @@ def show(rows: Rows, dataset: str) -> None:
 
 
 def strongest(rows: Rows, dataset: str) -> dict[str, Row]:
-    """defense -> the attacker within the usual epsilon who leaves least, whatever he knows.
-
-    Rows hold rates, not images, so the worst case of each image cannot be had from them; it is at
-    most this.
-    """
+    """defense -> the attacker within the usual epsilon who leaves least, whatever he knows."""
     found: dict[str, Row] = {}
     for row in stored(rows, dataset=dataset):
         if row.spec["eps"] < LARGEST:
@@ -58,6 +60,28 @@ def strongest(rows: Rows, dataset: str) -> dict[str, Row]:
             if best is None or left(row) < left(best):
                 found[row.spec["defense"]] = row
     return found
+
+
+def show_worst(rows: Rows) -> None:
+    """Image by image the worst of all these attackers, whatever they know."""
+    lines = []
+    own = [row for row in stored(rows) if row.spec["eps"] < LARGEST]
+    for dataset, defense in dict.fromkeys((r.spec["dataset"], r.spec["defense"]) for r in own):
+        found = stored(own, dataset=dataset, defense=defense)
+        n = found[0].values["n"]
+        right = np.array([unpacked(row.values["right"], n) for row in found])
+        lines.append(
+            {
+                "dataset": SETS[dataset],
+                "defense": name(defense),
+                "attackers": len(found),
+                "weakest": f"{100 * max(map(left, found)):.0f} %",
+                "strongest": f"{100 * min(map(left, found)):.0f} %",
+                "worst of all, image by image": rate(int(right.all(0).sum()), n),
+                "images": n,
+            }
+        )
+    present(rows, lines, "Accuracy under the worst attacker for each image.", "worst")
 
 
 def said(rows: Rows) -> str:

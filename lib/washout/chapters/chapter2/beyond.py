@@ -9,13 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from washout import attacks
+from washout.chapters.bits import packed
 from washout.chapters.chapter2 import networks
 from washout.chapters.chapter2.defending import defense, full_name
 from washout.chapters.chapter2.measure import (
+    BATCH,
     CLEAN,
     VERSIONS,
     adversarial,
     attack_of,
+    count,
     depends,
     depends_on_classifier,
     flags,
@@ -29,6 +32,7 @@ from washout.study import Study, Table
 
 FRESH = 20  # draws of a defense's randomness that the attacker has not seen
 RANDOM = ("tvm", "kmeans")
+AT_ONCE = 256  # images, draws counted, whose gradients are held: K-means pairs all their pixels
 
 
 # ---- the attacker who knows --------------------------------------------------------------------
@@ -37,7 +41,7 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
 
     A defense has no useful gradient of its own. The stand-ins are the identity, and a better one:
     the differentiable codec, a blur for total variation, each cluster's mean with its members held
-    fast, the straight-through gradient of the VQ-VAE.
+    fast, the straight-through gradient of the VQ-VAE; a Gaussian filter has its own.
     """
     profile, name = PROFILES[study.profile], spec["dataset"]
     pool = networks.pool(spec, study, profile.n_small[name])
@@ -46,23 +50,25 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
     wash = defense(spec["defense"], spec, study, hashes)
     random = any(word in spec["defense"] for word in RANDOM)
     target: nn.Module = model
+    samples = profile.samples * spec.get("draws", 1) if random else 1
+    batch = max(1, AT_ONCE // samples)
     if spec["knows"] != "classifier":
         seen = known(spec, study, wash) if spec["knows"] == "proxy" else Proxy(wash)
         target = Defended(model, seen)
         if random:
-            target = Expectation(target, profile.samples * spec.get("draws", 1))
+            target = Expectation(target, samples)
     steps = profile.steps * spec.get("longer", 1)
     with seeded(1000 * spec["seed"] + 7, study.device):
         hit = attacks.run(
-            "pgd", target, pool.images, pool.labels, device=study.device,
+            "pgd", target, pool.images, pool.labels, device=study.device, batch_size=batch,
             eps=spec["eps"], step=min(2.5 * spec["eps"] / steps, 1.0), steps=steps,
             generator=torch.Generator().manual_seed(1000 * spec["seed"] + 2),
         ).images  # fmt: skip
     rights = []
     with seeded(1000 * spec["seed"] + 8, study.device), torch.inference_mode(), evaluating(model):
         for _ in range(FRESH if random else 1):
-            said = model(wash(hit.to(study.device))).argmax(1).cpu()
-            rights.append(said == pool.labels)
+            parts = [model(wash(x.to(study.device))).argmax(1).cpu() for x in hit.split(BATCH)]
+            rights.append(torch.cat(parts) == pool.labels)
     right = torch.stack(rights)
     return {
         "n": len(pool),
@@ -70,7 +76,8 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
         "mean_correct": right.double().mean().item() * len(pool),
         "correct_in_all": int(right.all(0).sum()),
         "draws": len(rights),
-        "samples": profile.samples * spec.get("draws", 1) if random else 1,
+        "samples": samples,
+        "right": packed(right[0]),
         "steps": steps,
         "clean_correct": int(
             (predict(model, pool.images, device=study.device) == pool.labels).sum()
@@ -88,11 +95,11 @@ def known(spec: Spec, study: Study, wash: Defense) -> Defense:
         return partial(held, wash=wash, by_row="rows" in name)
     if name.startswith("tvm"):
         return Proxy(wash, partial(blur, sigma_x=0.7, sigma_y=0.7))
-    if name.startswith("vqvae"):
+    if name.startswith(("vqvae", "gauss")):
         return wash
     raise ValueError(
         f"defense: got {name!r}, which has no better stand-in than the identity; allowed are "
-        "jpegN, kmeansN, tvm and vqvaeN"
+        "jpegN, gauss, kmeansN, tvm and vqvaeN"
     )
 
 
@@ -131,7 +138,7 @@ AGREEMENT = {
 
 def second(spec: Spec, study: Study) -> dict[str, Any]:
     """Median L2 of an attack and of another library's, over the images that both fool."""
-    n = PROFILES[study.profile].n_slow[spec["dataset"]]
+    n = count(spec, study)
     pool = networks.pool(spec, study, n)
     model, hash_ = networks.classifier(spec, study)
     right = predict(model, pool.images, device=study.device) == pool.labels
@@ -214,5 +221,12 @@ def depends_shown(spec: Spec, study: Study) -> dict[str, Any]:
 
 
 KNOWING = Table("knowing", knowing, depends_small, flags=flags)
-SECOND = Table("second_library", second, depends_on_both, flags=flags)
+
+
+def flags_second(spec: Spec) -> list[str]:
+    """A second library is in the plain plan, whatever the attack."""
+    return flags({k: v for k, v in spec.items() if k != "attack"})
+
+
+SECOND = Table("second_library", second, depends_on_both, flags=flags_second)
 EXAMPLES = Table("examples", examples, depends_shown, flags=flags)

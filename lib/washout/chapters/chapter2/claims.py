@@ -51,7 +51,7 @@ def claims(cells: Rows, attacks: Rows, vqs: Rows) -> list[Judgment]:
         "kmeans-sensitive": lambda c: more_claims.between(c, grid),
         "visual": lambda c: more_claims.visible(c, attacks),
         "confusion": lambda c: more_claims.confusion(c, grid),
-        "clip-artefacts": lambda c: Judgment("undecided", c, "seen by eye; not measured"),
+        "clip-artefacts": lambda c: more_claims.extremes(c, grid),
         "vq-blur-shift": lambda c: more_claims.retrained(c, cells, grid),
         "subset": lambda c: more_claims.subset(c, cells, grid),
     }

@@ -8,7 +8,7 @@ import numpy as np
 
 from washout import papers
 from washout.chapters.chapter2 import adaptive
-from washout.chapters.chapter2.grid import Grid, Rows, points
+from washout.chapters.chapter2.grid import NAMES, Grid, Rows
 from washout.chapters.chapter2.settings import SEARCHES, columns, kind
 from washout.chapters.chapter2.views import attack_name, name
 
@@ -35,22 +35,40 @@ def conclusion(cells: Rows, knowing: Rows) -> str:
 
 
 def _explained(grid: Grid, dataset: str) -> str:
-    """What the plain defenses gain at the smallest change, and what with the budget."""
+    """What each plain defense leaves at the smallest change, with the budget, and of clean."""
     eps = "0.3" if kind(dataset) == "gray" else "8/255"
-    gains = []
-    for labels in (("fgsm-min", "pgd-min"), (f"fgsm-{eps}", f"pgd-{eps}")):
-        behind, bare = grid.mean(dataset, labels, PLAIN), grid.mean(dataset, labels, ["none"])
-        if behind is None or bare is None:
+    searched, spent = ("fgsm-min", "pgd-min"), (f"fgsm-{eps}", f"pgd-{eps}")
+    said, kept, lost = [], [], []
+    for defense in PLAIN:
+        found = [grid.mean(dataset, labels, [defense]) for labels in (searched, spent)]
+        clean = grid.clean(dataset, defense)
+        if clean is None or any(bits is None for bits in found):
             return ""
-        gains.append(float(behind.mean() - bare.mean()))
-    gain = [points(value).removeprefix("+") for value in gains]
-    said = (
-        "After FGSM and PGD at their smallest change JPEG, Gaussian, K-means and TVM gain "
-        f"{gain[0]} points over no defense on average, and {gain[1]} with ε {eps}"
+        small, large = (float(bits.mean()) for bits in found if bits is not None)
+        said.append(
+            f"{NAMES[defense]} {100 * small:.0f}, {100 * large:.0f}, {100 * clean.mean():.0f}"
+        )
+        (kept if large >= clean.mean() / 2 else lost).append(NAMES[defense])
+    words = (
+        f"After FGSM and PGD at their smallest change, with ε {eps}, and of clean images, "
+        f"defenses leave in %: {'; '.join(said)}."
     )
-    if abs(gains[1]) > gains[0] / 4:
-        return f"{said}."
-    return f"{said}: what they recover, they owe to attacks that stop at the boundary."
+    if lost:
+        words += (
+            " With attacks that spend the budget, less than half of what is left of clean images "
+            f"is left behind {_and(lost)}."
+        )
+    if kept:
+        words += (
+            " At least half of what is left of clean images is left, whatever the attack spends, "
+            f"behind {_and(kept)}."
+        )
+    return words
+
+
+def _and(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _listed(grid: Grid, dataset: str, defense: str, attacks: Sequence[str]) -> str:

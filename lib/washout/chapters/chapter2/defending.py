@@ -36,7 +36,7 @@ OPENCV = {"gauss-3": (3, 0.8), "gauss-5": (5, 1.1)}
 PATTERNS = {
     r"jpeg(\d{1,3})": "JPEG at a quality from 1 to 100, e.g. jpeg90",
     r"gauss(-3|-5)?": "Gaussian smoothing: gauss, gauss-3, gauss-5",
-    r"kmeans(\d+)(-rows)?": "K-means with so many clusters: kmeans50 (pixels), kmeans16-rows",
+    r"kmeans(\d+)(-rows)?": "K-means, at most as many clusters as points: kmeans50, kmeans16-rows",
     r"tvm(-four)?": "total-variation minimization: tvm; with the border of Guo's code: tvm-four",
     r"vqvae(\d+(?:\.\d+)?)(-salt|-uniform)?": "a VQ-VAE and its noise: vqvae0.25, -salt, -uniform",
     r"vqvae0-(range|wrap)": "the VQ-VAE after a slip: vqvae0-range, vqvae0-wrap",
@@ -79,6 +79,7 @@ def full_name(name: str, dataset: str) -> str:
     rest = name.removeprefix(front)
     parts = [short.get(part, part) for part in re.split(r"[+,]", rest)]
     wrong = [p for p in parts if not any(re.fullmatch(pattern, p) for pattern in PATTERNS)]
+    wrong += [p for p in parts if p not in wrong and not _possible(p, dataset)]
     mixed = ("+" in rest and front) or ("," in rest and front != "average:")
     if wrong or mixed:
         raise ValueError(
@@ -86,6 +87,18 @@ def full_name(name: str, dataset: str) -> str:
             "the other, average:A,B for their mean, noise:A for noise as large as A's change"
         )
     return front + ("," if "," in rest else "+").join(parts)
+
+
+def _possible(part: str, dataset: str) -> bool:
+    """Whether a name's number is one that its defense takes."""
+    found = re.fullmatch(r"(jpeg|kmeans|vqvae)([\d.]+)(?:-(\w+))?", part)
+    if found is None:
+        return True
+    word, value, sort = found[1], float(found[2]), found[3]
+    if word == "vqvae":
+        return sort != "salt" or value <= 1  # there a share of the pixels
+    side = 28 if kind(dataset) == "gray" else 32
+    return 1 <= value <= (100 if word == "jpeg" else side if sort == "rows" else side**2)
 
 
 def _single(name: str, spec: Spec, study: Study, hashes: dict[str, str]) -> Defense:

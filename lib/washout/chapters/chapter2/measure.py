@@ -22,6 +22,7 @@ from washout.chapters.chapter2.settings import (
     OTHER_VQ,
     PROFILES,
     QUALITIES,
+    SEARCHES,
     SHORT,
     SWEEP,
     VARIANTS,
@@ -155,12 +156,14 @@ def cell(spec: Spec, study: Study) -> dict[str, Any]:
     hashes: dict[str, str] = {}
     wash = defense(spec["defense"], spec, study, hashes)
     images, _, pool = adversarial(spec, study)
-    said, moved, back = [], 0.0, 0.0
+    said, extreme, moved, back = [], [], 0.0, 0.0
     with torch.inference_mode(), evaluating(model):
         for x, clean in zip(images.split(BATCH), pool.images.split(BATCH), strict=True):
             x, clean = x.to(study.device), clean.to(study.device)
             out = wash(x)
             said.append(model(out).argmax(1).cpu())
+            levels = (out * 255).round()
+            extreme.append(((levels == 0) | (levels == 255)).float().mean((1, 2, 3)).cpu())
             moved += relative_l2(x, out).sum().item()
             back += relative_l2(clean, out).sum().item()
     classes = torch.cat(said)
@@ -172,6 +175,7 @@ def cell(spec: Spec, study: Study) -> dict[str, Any]:
         "correct": int(right.sum()),
         "right": packed(right),
         "confusion": table.tolist(),
+        "extreme": packed_floats(torch.cat(extreme)),  # share of values at 0 or 255
         "moved": moved / len(pool),  # relative L2 from what came in
         "distance": back / len(pool),  # and from the clean image
         "weights": {"classifier": hash_, **hashes},
@@ -258,11 +262,18 @@ def flags(spec: Spec) -> list[str]:
     name = spec["dataset"]
     words = ["--dataset", name] if name not in AUTO else []
     label, sort = spec.get("attack", CLEAN), kind(name)
-    usual = label in (CLEAN, *MAIN, *FIXED[sort], *SWEEP, "pgd-min-eps", SHORT[sort], "deepfool")
-    known = (*columns(name), *CONTROLS[sort], *QUALITIES, *ABLATION[sort], *OTHER_VQ)
-    if not usual:
+    known = list(columns(name))
+    if label in (CLEAN, *SEARCHES):
+        known += CONTROLS[sort]
+    if label in (CLEAN, *MAIN):
+        known += OTHER_VQ
+    if label in (CLEAN, *MAIN[:2], "pgd-0.3" if sort == "gray" else "pgd-8/255"):
+        known += [*QUALITIES, *ABLATION[sort]]
+    if label not in (CLEAN, *SEARCHES, *FIXED[sort], *SWEEP, SHORT[sort]):
         words += ["--attack", label]
-    if "attack" in spec and spec.get("defense", "none") not in (known if usual else columns(name)):
+    if "attack" in spec and spec.get("defense", "none") not in known:
+        if label != CLEAN and "--attack" not in words:
+            words += ["--attack", label]
         words += ["--defense", spec["defense"]]
     return words if spec["seed"] == 0 else [*words, "--seed", str(spec["seed"])]
 

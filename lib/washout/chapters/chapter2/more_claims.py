@@ -10,10 +10,12 @@ import numpy as np
 from washout.chapters.bits import unpacked, unpacked_floats
 from washout.chapters.chapter2.errors import matched, only_errors
 from washout.chapters.chapter2.grid import (
+    DEFENSES,
     NAMES,
     PRINTED,
     Grid,
     Rows,
+    above,
     level,
     no_gain,
     oftener,
@@ -50,6 +52,29 @@ def noise(claim: Claim, grid: Grid) -> Judgment:
         last, past = (grid.mean(name, ATTACKS, [d]) for d in ("vqvae0.75", "vqvae1.5"))
         part = no_gain(claim, f"{grid.called(name)}, VQ-VAE 1.5 less 0.75", past, last)
         parts.append(without(part, grid.comparable(name, "vqvae1.5")))
+    return _need(claim, parts)
+
+
+def extremes(claim: Claim, grid: Grid) -> Judgment:
+    """In color, misread defended images hold more values at 0 or 255 than those read rightly.
+
+    Over all attacks and defenses, with a bound on the difference of the means (95 %). Digits are
+    black and white before anything happens to them.
+    """
+    parts = []
+    for name in (n for n in grid.datasets if kind(n) == "color"):
+        rows = [grid.row(name, a, d) for a in ATTACKS for d in DEFENSES]
+        if any(row is None or "extreme" not in row.values for row in rows):
+            parts.append(Judgment("not computed", claim))
+            continue
+        share, right = [], []
+        for row in rows:
+            assert row is not None
+            share.append(unpacked_floats(row.values["extreme"]))
+            right.append(unpacked(row.values["right"], row.values["n"]))
+        every, read = np.concatenate(share), np.concatenate(right)
+        what = f"{grid.called(name)}, values at 0 or 255, misread less rightly read"
+        parts.append(above(claim, what, every[~read], every[read]))
     return _need(claim, parts)
 
 

@@ -61,6 +61,24 @@ def grid(cells: Rows, dataset: str, attacks: Sequence[str]) -> Figure | None:
     return figures.cells(rates, printed=words if any(words.values()) else None)
 
 
+def pipeline() -> Figure:
+    """Figure 3: how an image is attacked, and how it is defended."""
+    return figures.pipelines(
+        {
+            "Attack": [
+                ("clean image", ""),
+                ("gradient of the bare classifier", "until the class turns"),
+                ("attacked image", ""),
+            ],
+            "Defense": [
+                ("attacked image", ""),
+                ("one transformation", "repainted"),
+                ("the same classifier: a class", ""),
+            ],
+        }
+    )
+
+
 def example(rows: Rows, study: Study, dataset: str, attack: str) -> Figure | None:
     """Figure 5: one image, attacked, and through each transformation."""
     own = [r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] == attack]
@@ -179,6 +197,7 @@ __all__ = [
     "example",
     "grid",
     "piled",
+    "pipeline",
     "reconstructions",
     "sweep",
 ]

@@ -110,6 +110,7 @@ SIZES = ((64, 512), (128, 512), (256, 128), (256, 512), (256, 2048))  # hidden, 
 KNOWS: dict[str, tuple[str, ...]] = {
     "none": ("classifier",),
     "jpeg90": ("classifier", "identity", "proxy"),
+    "gauss": ("classifier", "proxy"),  # a convolution, which has a gradient of its own
     "kmeans": ("classifier", "identity", "proxy"),
     "tvm": ("classifier", "identity", "proxy"),
     "vqvae0": ("classifier", "identity", "proxy"),
@@ -133,6 +134,8 @@ class Profile:
         vq_epochs: of the VQ-VAEs.
         hidden: width of the VQ-VAEs.
         whole: also on all test images.
+        long: also a well-trained classifier of images in color.
+        sizes: VQ-VAEs of other sizes: hidden, codes.
         retrained: classifiers trained on what the VQ-VAE makes of the training images.
     """
 
@@ -146,6 +149,8 @@ class Profile:
     vq_epochs: Mapping[str, int]
     hidden: Mapping[str, int]
     whole: bool = False
+    long: bool = False
+    sizes: tuple[tuple[int, int], ...] = ()
     retrained: tuple[str, ...] = ()
 
 
@@ -189,6 +194,8 @@ PROFILES = {
         vq_epochs={"mnist": 30, "cifar10": 30},
         hidden=_all(256),
         whole=True,
+        long=True,
+        sizes=SIZES,
         retrained=("mnist", "cifar10"),
     ),
 }

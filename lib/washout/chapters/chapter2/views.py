@@ -14,12 +14,13 @@ from washout.chapters.bits import unpacked, unpacked_floats
 from washout.chapters.chapter2 import verdicts
 from washout.chapters.chapter2.grid import NAMES, PRINTED, Rows
 from washout.chapters.chapter2.measure import CLEAN
-from washout.chapters.chapter2.settings import EPS, PROFILES, SEARCHES, SMALL
+from washout.chapters.chapter2.settings import EPS, PROFILES, SEARCHES, SMALL, columns
 from washout.chapters.shown import SETS, stored
 from washout.metrics import wilson
 from washout.report import compare, tidy
 from washout.store import Row
 
+LITTLE = 0.5  # of clean images left: below, a defense has little to show
 ATTACKS = {
     CLEAN: "clean",
     "fgsm-min": "FGSM, smallest",
@@ -119,6 +120,26 @@ def counts(cells: Rows) -> str:
             said.append(f"{n[False]} of {SETS[dataset]}, of which Carlini and Wagner's attack sees "
                         f"only the first {n[True]}")  # fmt: skip
     return f"Test images: {'; '.join(said)}." if said else ""
+
+
+def ceilings(cells: Rows) -> str:
+    """Which columns can show little, for they leave little of clean images; from the rows."""
+    said = []
+    for dataset in dict.fromkeys(r.spec["dataset"] for r in stored(cells)):
+        low = []
+        for defense in columns(dataset)[1:]:
+            for row in stored(cells, dataset=dataset, attack=CLEAN, defense=defense):
+                share = row.values["correct"] / row.values["n"]
+                if share < LITTLE and not row.spec.get("whole") and "-" not in row.spec["net"]:
+                    low.append(f"{name(defense)} {100 * share:.0f} %")
+        if low:
+            said.append(f"{', '.join(low)} ({SETS[dataset]})")
+    if not said:
+        return ""
+    return (
+        f"Columns that leave less than {100 * LITTLE:.0f} % of clean images right have little to "
+        f"show after any attack: {'; '.join(said)}."
+    )
 
 
 def rate(k: float, n: int) -> str:

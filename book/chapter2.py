@@ -274,6 +274,12 @@ pictures.example(shown, study, gray, p.attacks[0])
 # %% mystnb={"image": {"alt": "An image of CIFAR-10, what FGSM changes in it, the attacked image, and what JPEG, Gaussian, K-means, TVM and three VQ-VAEs make of it, with the class that the network reads under each. TVM and the VQ-VAEs blur it."}, "figure": {"name": "fig-5-color", "caption": "The paper's Figure 5 on CIFAR-10: an image, attacked by FGSM, through each transformation."}}
 pictures.example(shown, study, color, p.attacks[0])
 
+# %% mystnb={"image": {"alt": "A clean digit of MNIST and what JPEG, Gaussian, K-means and TVM make of it."}, "figure": {"name": "fig-5-gray-clean", "caption": "The same digit, not attacked, through the transformations."}}
+pictures.reconstructions(shown, study, gray, ch.columns(gray)[1:5] if gray else ())
+
+# %% mystnb={"image": {"alt": "A clean image of CIFAR-10 and what JPEG, Gaussian, K-means and TVM make of it."}, "figure": {"name": "fig-5-color-clean", "caption": "The same image, not attacked, through the transformations."}}
+pictures.reconstructions(shown, study, color, ch.columns(color)[1:5] if color else ())
+
 # %% mystnb={"image": {"alt": "A clean digit of MNIST and its reconstructions by VQ-VAEs that were trained with noise 0, 0.25 and 0.75."}, "figure": {"name": "fig-2-gray", "caption": "The paper's Figure 2 on MNIST: a clean digit through VQ-VAEs trained with three amounts of noise."}}
 pictures.reconstructions(shown, study, gray)
 

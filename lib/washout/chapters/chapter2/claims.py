@@ -33,7 +33,7 @@ GRAY, COLOR = "gray", "color"
 def claims(cells: Rows, attacks: Rows, vqs: Rows) -> list[Judgment]:
     """A judgment of each claim, in the paper's order; those about pictures by what is measured."""
     paper = papers.load("tan2019")
-    grid = Grid(cells)
+    grid = Grid(cells, vqs)
     judges: dict[str, Callable[[Claim], Judgment]] = {
         "jpeg-best-mnist": lambda c: _best(c, grid, GRAY, "jpeg", ATTACKS),
         "tvm-best-cifar": lambda c: _best(c, grid, COLOR, "tvm", THREE),

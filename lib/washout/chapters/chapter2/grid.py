@@ -34,18 +34,25 @@ NAMES = {
     **dict(zip(WORDS[:5], ("no defense", "JPEG", "Gaussian", "K-means", "TVM"), strict=True)),
     **{word: f"VQ-VAE {word.removeprefix('vqvae')}" for word in WORDS[5:]},
 }
+USED = 100  # codes in use in published runs of VQ-VAEs, as we remember them: at least so many
 NETS = ("lenet", "densenet")  # the paper's; others stand in for them
 
 
 class Grid:
     """The cells of each dataset's own network, without those on the whole test set."""
 
-    def __init__(self, rows: Rows):
+    def __init__(self, rows: Rows, vqs: Rows = ()):
         self.planned = [row.spec["dataset"] for row in rows]
         self.rows = [row for row in rows if isinstance(row, Row) and not row.spec.get("whole")]
         self.rows = [row for row in self.rows if "-" not in row.spec["net"]]
         self.cells = {
             (row.spec["dataset"], row.spec["attack"], row.spec["defense"]): row for row in self.rows
+        }
+
+        self.collapsed = {
+            (row.spec["dataset"], f"vqvae{row.spec['noise']}")
+            for row in vqs
+            if isinstance(row, Row) and "hidden" not in row.spec and row.values["perplexity"] < USED
         }
 
     @property
@@ -67,9 +74,14 @@ class Grid:
         return None if row is None else unpacked(row.values["right"], row.values["n"])
 
     def comparable(self, dataset: str, defense: str) -> bool:
-        """Whether a column is the paper's: VQ-VAEs narrower and trained more briefly are not."""
+        """Whether a column is the paper's: VQ-VAEs narrower and trained more briefly are not.
+
+        Nor is one that uses few of its codes, where the grid knows of it.
+        """
         if not defense.startswith("vq"):
             return True
+        if (dataset, defense) in self.collapsed:
+            return False
         found = [self.row(dataset, attack, defense) for attack in (CLEAN, *MAIN)]
         return all(row is None or row.profile == "paper" for row in found)
 

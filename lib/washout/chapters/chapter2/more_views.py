@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from washout.chapters.bits import unpacked, unpacked_floats
-from washout.chapters.chapter2.grid import Bits, Grid, Rows
+from washout.chapters.chapter2.grid import USED, Bits, Grid, Rows
 from washout.chapters.chapter2.measure import CLEAN
 from washout.chapters.chapter2.settings import MAIN, PROFILES, SEARCHES, SHORT, columns, kind
 from washout.chapters.chapter2.views import SETS, attack_name, name, present, rate
@@ -15,10 +15,9 @@ from washout.chapters.shown import stored
 from washout.metrics import mcnemar, wilson
 from washout.store import Row
 
-# Mean squared error in [0, 1] of VQ-VAEs as large as the paper's, and how many codes such use: from
-# published runs, as we remember them.
+# Mean squared error in [0, 1] of VQ-VAEs as large as the paper's: from published runs, as we
+# remember them.
 PUBLISHED = {"mnist": (0.002, 0.004), "cifar10": (0.004, 0.006)}
-USED = 100
 ALL, MORE = 0.999, 1.05  # success, and L2 beside a second library's, of a search at full strength
 
 

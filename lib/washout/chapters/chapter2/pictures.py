@@ -108,15 +108,19 @@ def attacks_side_by_side(rows: Rows, study: Study, dataset: str) -> Figure | Non
     return figures.image_grid(before, after, labels, words, notes=notes)
 
 
-def reconstructions(rows: Rows, study: Study, dataset: str) -> Figure | None:
-    """Figure 2: a clean image through the VQ-VAEs."""
+def reconstructions(
+    rows: Rows, study: Study, dataset: str, defenses: Sequence[str] = VQ
+) -> Figure | None:
+    """Figure 2: a clean image through the VQ-VAEs, or through other defenses."""
     own = [r for r in rows if r.spec["dataset"] == dataset and r.spec["attack"] == CLEAN]
     if nothing(own, f"reconstructions of {SETS.get(dataset, dataset)}"):
         return None
     v = stored(own)[0].values
     stack = study.images(v["images"])
     chosen = {"original": stack[0]}
-    chosen |= {name(c): image for c, image in zip(v["columns"], stack, strict=True) if c in VQ}
+    chosen |= {
+        name(c): image for c, image in zip(v["columns"], stack, strict=True) if c in defenses
+    }
     return figures.strip(chosen)
 
 

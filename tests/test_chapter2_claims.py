@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from washout import papers
-from washout.chapters.bits import packed, packed_floats
+from washout.chapters.bits import packed, packed_floats, unpacked
 from washout.chapters.chapter2 import columns, verdicts
 from washout.chapters.chapter2.errors import entropy
 from washout.chapters.chapter2.grid import PRINTED, WORDS, Grid, above, oftener
@@ -64,7 +64,6 @@ def judged(cells=(), attacks=(), vqs=()) -> dict[str, str]:
 
 def test_without_rows_nothing_is_computed():
     found = judged()
-    assert found.pop("clip-artefacts") == "undecided"  # never measured
     assert set(found.values()) == {"not computed"}
 
 
@@ -153,13 +152,26 @@ def test_visibility_goes_by_distance():
 
 def vq(noise: str, mse: float) -> Row:
     spec = {"dataset": "mnist", "net": "lenet", "seed": 0, "noise": noise}
-    return Row("vqvae", "paper", spec, {}, {"mse": mse, "n": 100, "correct": 90}, {})
+    values = {"mse": mse, "n": 100, "correct": 90, "perplexity": 200.0}
+    return Row("vqvae", "paper", spec, {}, values, {})
 
 
 def test_blur_grows_with_noise():
     rising = [vq("0", 0.1), vq("0.25", 0.2), vq("0.75", 0.3)]
     assert judged(vqs=rising)["vq-noise-recon"] == "holds"
     assert judged(vqs=[*rising[:2], vq("0.75", 0.15)])["vq-noise-recon"] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "word"), [(0.3, 0.1, "holds"), (0.1, 0.3, "contradicted")]
+)
+def test_values_at_the_ends_are_counted_in_misread_images(wrong, right, word):
+    rows = grid()
+    for row in (row for row in rows if row.spec["dataset"] == "cifar10"):
+        bits = torch.from_numpy(unpacked(row.values["right"], row.values["n"]))
+        noise = 0.01 * torch.rand(len(bits), generator=torch.Generator().manual_seed(0))
+        row.values["extreme"] = packed_floats(torch.where(bits, right, wrong) + noise)
+    assert judged(rows)["clip-artefacts"] == word
 
 
 def test_brief_networks_cannot_contradict_the_papers():

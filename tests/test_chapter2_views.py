@@ -11,7 +11,8 @@ from test_chapter2_claims import N, cell, vq
 from washout.chapters.bits import packed, packed_floats
 from washout.chapters.chapter2 import adaptive, columns, conclusions, errors, hypotheses, margins
 from washout.chapters.chapter2.grid import at_most
-from washout.chapters.chapter2.more_views import codebooks, counting
+from washout.chapters.chapter2.more_views import codebooks, counting, strong_enough
+from washout.chapters.chapter2.views import ceilings
 from washout.figures.boundary import within_attacks
 from washout.papers import Claim
 from washout.store import Row
@@ -151,18 +152,51 @@ def test_who_does_not_know_draws_nothing(monkeypatch):
 
 
 # ---- conclusions -------------------------------------------------------------------------------
-def test_the_conclusion_answers_the_question():
-    shares = {}
+def test_the_conclusion_tells_defenses_apart():
+    """TVM keeps half of what it leaves of clean images when the budget is spent; others do not."""
+    own = columns("mnist")[1:5]
+    shares = {("none", d): 0.9 for d in own}
     for attack in ("fgsm-min", "pgd-min"):
-        shares |= {(attack, d): 0.6 for d in columns("mnist")[1:5]} | {(attack, "none"): 0.0}
+        shares |= {(attack, d): 0.6 for d in own}
     for attack in ("fgsm-0.3", "pgd-0.3"):
-        shares |= {(attack, d): 0.05 for d in columns("mnist")[1:5]} | {(attack, "none"): 0.05}
+        shares |= {(attack, d): 0.5 if d == "tvm" else 0.05 for d in own}
     said = conclusions.conclusion(cells(shares), [])
-    assert "gain 60 points" in said
-    assert "and 0 with ε 0.3: what they recover, they owe to attacks that stop" in said
+    assert "JPEG 60, 5, 90; Gaussian 60, 5, 90; K-means 60, 5, 90; TVM 60, 50, 90." in said
+    assert "less than half of what is left of clean images is left behind JPEG, Gauss" in said
+    assert "whatever the attack spends, behind TVM." in said
     assert "JPEG 90 leaves 60 and 60 % (FGSM, smallest; PGD, smallest L2)" in said
     assert "Once PGD spends ε 0.3, JPEG leaves 5 %." in said
     assert conclusions.conclusion([], []) == "*Not computed yet.*"
+
+
+def test_a_search_short_of_full_strength_is_named():
+    def second(fooled: int, ratio: float) -> Row:
+        values = {"n": 100, "success": [fooled, 100], "both": fooled, "l2": [ratio, 1.0]}
+        spec = {"dataset": "mnist", "net": "lenet", "seed": 0, "attack": "deepfool-fb2"}
+        return Row("second_library", "laptop", spec, {}, values, {})
+
+    assert strong_enough([second(100, 1.01)]).startswith("Each turns at least 99.9 %")
+    assert "DeepFool on MNIST (99 of 100, 1.010" in strong_enough([second(99, 1.01)])
+    assert "(100 of 100, 1.089" in strong_enough([second(100, 1.089)])
+    assert strong_enough([]) == ""
+
+
+def test_columns_that_leave_little_of_clean_images_are_named():
+    found = ceilings(cells({("none", "tvm"): 0.2, ("none", "jpeg90"): 0.9}))
+    assert "TVM 20 % (MNIST)" in found
+    assert "JPEG" not in found
+    assert ceilings(cells({("none", "jpeg90"): 0.9})) == ""
+
+
+def test_the_worst_attacker_is_told_image_by_image(monkeypatch):
+    first, second = knowing("tvm", "identity", 100), knowing("tvm", "proxy", 100)
+    for row, bits in ((first, [1] * 100 + [0] * 100), (second, [0] * 100 + [1] * 100)):
+        row.values["right"] = packed(torch.tensor(bits, dtype=torch.bool))
+    shown = []
+    monkeypatch.setattr(adaptive, "present", lambda rows, lines, *words: shown.extend(lines))
+    adaptive.show_worst([first, second])
+    assert shown[0]["strongest"] == "50 %"
+    assert shown[0]["worst of all, image by image"].startswith("0.0 %")
 
 
 def test_ways_to_count_move_a_cell_by_what_they_move_it():

@@ -167,7 +167,10 @@ def fidelity(claim: Claim, curves: Rows, controls: Rows, weaker: Mapping[str, st
         for row, faithful in ((smallest, True), (largest, False)):
             pair = _neighbors(row) if isinstance(row, Row) else None
             if pair is None:
-                parts.append(Judgment("not computed", claim))
+                why = ""
+                if isinstance(row, Row):
+                    why = f"{place(row)}: no larger β was tried at profile {row.profile}"
+                parts.append(Judgment("not computed", claim, why))
             else:
                 parts.append(over(claim, row, [pair if faithful else pair[::-1]], weaker[name]))
     return judge_all(claim, parts)

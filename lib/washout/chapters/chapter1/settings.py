@@ -118,7 +118,7 @@ EXAMPLE_EPS = {
 LARGEST = 0.5  # an epsilon at which nothing of the image is left to defend
 # What a row of the attacker who knows has besides if it checks another such row.
 CHECKS = frozenset(("longer", "draws", "restarts", "tries"))
-TRIES = 1000  # random signs for each image, by somebody who knows nothing
+TRIES = 200  # random signs for each image, by somebody who knows nothing
 # FGSM beyond the paper's sizes, to where our network is as fragile as the paper's.
 FRAGILE = {"mnist": (0.16, 0.2, 0.25, 0.3)}
 

@@ -46,7 +46,15 @@ from IPython.display import Markdown, display
 
 from washout import defenses, figures, papers, report
 from washout.chapters import chapter1 as ch
-from washout.chapters.chapter1 import conclusions, measure, more_views, pictures, verdicts, views
+from washout.chapters.chapter1 import (
+    adaptive,
+    conclusions,
+    measure,
+    more_views,
+    pictures,
+    verdicts,
+    views,
+)
 
 p = ch.check_parameters(
     ch,
@@ -363,7 +371,7 @@ more_views.show_seeds(ch.waiting(p, ch.CURVE, "seeds"))
 
 # %%
 for name in p.datasets:
-    more_views.show_knowing(knowing, name)
+    adaptive.show_knowing(knowing, name)
 
 # %% [markdown]
 # Where a defense keeps more than the undefended classifier has, an attack that is too weak is the
@@ -372,10 +380,11 @@ for name in p.datasets:
 # image is left. (On NIPS 2017, where each image costs seconds, neither starts nor random signs.)
 
 # %%
-more_views.show_checks(knowing)
+adaptive.show_checks(knowing)
+display(Markdown(adaptive.unbroken(knowing)))
 
 # %%
-more_views.show_worst(knowing)
+adaptive.show_worst(knowing)
 
 # %% [markdown]
 # ### Hypotheses that we wrote down before running

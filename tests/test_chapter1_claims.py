@@ -8,7 +8,7 @@ import pytest
 
 from chapter1_rows import LARGE, SMALL, WIDE, N, curve, first, missing, row, spec
 from washout import papers
-from washout.chapters.chapter1 import verdicts
+from washout.chapters.chapter1 import adaptive, verdicts
 from washout.chapters.chapter1.paired import shortfall
 from washout.store import Row
 
@@ -266,3 +266,15 @@ def test_a_claim_without_a_vae_is_contradicted_all_the_same():
     betas = [Row("beta", "paper", spec("nips2017", size=64, beta=0.1), {}, values, {})]
     assert judged(photographs(LARGE, SMALL), betas=betas)["nips-fgsm"] == "contradicted"
     assert judged(photographs(LARGE, SMALL), betas=betas)["patch"] == "undecided"
+
+
+def test_what_no_attack_breaks_is_named():
+    rows = [knower("nodef", 40), knower("jpeg23", 90), knower("jpeg23", 60, restarts=5)]
+    rows += [knower("vae", 30), knower("nodef", 0, 0.5), knower("jpeg23", 9, 0.5)]
+    for one in rows:
+        one.values.update(mean_correct=float(one.values["correct"]), steps=20)
+    said = adaptive.unbroken(rows)
+    assert f"MNIST, JPEG 23, ε 0.05: {60 / N:.2f} against {40 / N:.2f}" in said
+    assert "by PGD, 20 steps, 5 starts, so that the attack may not be at its end" in said
+    assert "VAE" not in said
+    assert adaptive.unbroken(rows[:1]).startswith("No defense keeps more")

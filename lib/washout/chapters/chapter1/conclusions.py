@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from washout.chapters.chapter1 import verdicts
-from washout.chapters.chapter1.more_views import defense_name, few
+from washout.chapters.chapter1.adaptive import defense_name
+from washout.chapters.chapter1.more_views import few
 from washout.chapters.chapter1.settings import CHECKS, GRIDS, LARGEST, PATCHWISE
 from washout.chapters.chapter1.views import SETS, Rows, attack_name, name, of_size, present, stored
 from washout.metrics import paired_interval, wilson
@@ -137,7 +138,7 @@ def _ignorant(row: Row, clean: Row, weaker: str) -> str:
     order = "ahead of" if low > 0 else "behind" if high < 0 else "not told apart from"
     return (
         f"- **{SETS[where]}**, {attack_name(row.spec['attack'])} at relative L2 {of_size(row)}, "
-        f"{v['n']} images: {', '.join(parts)}, JPEG at its best quality "
+        f"{v['n']:,} images: {', '.join(parts)}, JPEG at its best quality "
         f"{best.correct / best.n:.2f}. The VAE is {order} that JPEG: "
         f"{_points(low, high, won, lost, best.n)}."
         + (f" Not the paper's VAE: {weaker}." if weaker else "")

@@ -320,7 +320,7 @@ more_views.show_clean(curves)
 # each β that was trained; on images in color at profile *laptop* that is one.
 
 # %% mystnb={"image": {"alt": "Accuracy under attack against clean accuracy on MNIST, for JPEG along its quality and the VAE along beta."}, "figure": {"name": "fig-tradeoff-mnist", "caption": "MNIST: clean accuracy against accuracy under FGSM."}}
-pictures.tradeoff(curves, "mnist")
+pictures.tradeoff([*curves, *further], "mnist")
 
 # %% mystnb={"image": {"alt": "Accuracy under attack against clean accuracy on CIFAR-10, for JPEG along its quality and the VAE at each beta."}, "figure": {"name": "fig-tradeoff-cifar", "caption": "CIFAR-10: clean accuracy against accuracy under FGSM."}}
 pictures.tradeoff(curves, "cifar10")

@@ -104,6 +104,10 @@ def qualities(rows: Rows, dataset: str) -> Figure | None:
     return figures.best_quality(tried, lines, others)
 
 
+def _bare(row: Row) -> float:
+    return row.values["correct"]["nodef"] / row.values["n"]
+
+
 def tradeoff(rows: Rows, dataset: str) -> Figure | None:
     """Clean accuracy through a defense against accuracy under attack, along beta and quality."""
     own = [row for row in rows if row.spec["dataset"] == dataset]
@@ -113,8 +117,10 @@ def tradeoff(rows: Rows, dataset: str) -> Figure | None:
     if not clean or not hit:
         nothing([r for r in own if isinstance(r, Missing)], f"trade-off on {SETS[dataset]}")
         return None
-    row = hit[(len(hit) - 1) // 2]
-    before, after = clean[0].values, row.values
+    before = clean[0].values
+    # Where the attack leaves the bare classifier about half, defenses differ most.
+    row = min(hit, key=lambda row: abs(_bare(row) - before["correct"]["nodef"] / before["n"] / 2))
+    after = row.values
 
     def point(column: str, label: str) -> tuple[str, float, float]:
         return (

@@ -164,10 +164,10 @@ for name in p.datasets:
 # %%
 shown = ch.rows(p, ch.EXAMPLES, defense)
 
-# %% mystnb={"image": {"alt": "Four rows, one for FGSM, PGD, Carlini-Wagner and DeepFool: the same digit of MNIST, what the attack changes in it, and the attacked digit, with the class that the network reads and the largest change of a pixel."}, "figure": {"name": "fig-4-gray", "caption": "The paper's Figure 4 on MNIST: a digit, each attack at its smallest change. Below: the largest change of a pixel in [0, 1]."}}
+# %% mystnb={"image": {"alt": "Four rows, one for FGSM, PGD, Carlini-Wagner and DeepFool: the same digit of MNIST, what the attack changes in it, and the attacked digit, with the class that the network reads and the largest change of a pixel."}, "figure": {"name": "fig-4-gray", "caption": "The paper's Figure 4 on MNIST: a digit, each attack at its smallest change. Below: the largest change of a pixel in [0, 1], of the 8-bit pictures drawn here."}}
 pictures.attacks_side_by_side(shown, study, gray)
 
-# %% mystnb={"image": {"alt": "Four rows, one for FGSM, PGD, Carlini-Wagner and DeepFool: the same image of CIFAR-10, what the attack changes in it, and the attacked image, with the class that the network reads and the largest change of a pixel. By eye the two images are the same."}, "figure": {"name": "fig-4-color", "caption": "The paper's Figures 1 and 4 on CIFAR-10: an image, each attack at its smallest change. Below: the largest change of a pixel in [0, 1]."}}
+# %% mystnb={"image": {"alt": "Four rows, one for FGSM, PGD, Carlini-Wagner and DeepFool: the same image of CIFAR-10, what the attack changes in it, and the attacked image, with the class that the network reads and the largest change of a pixel. By eye the two images are the same."}, "figure": {"name": "fig-4-color", "caption": "The paper's Figures 1 and 4 on CIFAR-10: an image, each attack at its smallest change. Below: the largest change of a pixel in [0, 1], of the 8-bit pictures drawn here."}}
 pictures.attacks_side_by_side(shown, study, color)
 
 # %% [markdown]
@@ -226,16 +226,16 @@ for name in p.datasets:
 # single images: each attack's own, in groups by their margin. Margins below 0.0001 logits are the
 # rounding noise of single precision, and drawn at 0.0001.
 
-# %% mystnb={"image": {"alt": "MNIST. Up: accuracy on images that an attack turned. Across: the attack's median logit margin past the boundary, from 0.0001 to 10, logarithmic. A line for each of JPEG, Gaussian, K-means, TVM and VQ-VAE; attacks are named along the top; strokes at the right edge are clean images."}, "figure": {"name": "fig-boundary-mnist", "caption": "MNIST: what defenses recover against how far past the boundary the attack went. Strokes at the right edge: clean images through the defense, of those read rightly without it."}}
+# %% mystnb={"image": {"alt": "MNIST. Up: accuracy on images that an attack turned. Across: the attack's median logit margin past the boundary, from 0.0001 to 10, logarithmic. A line for each of JPEG, Gaussian, K-means, TVM and VQ-VAE; attacks are named along the top; strokes at the right edge are clean images."}, "figure": {"name": "fig-boundary-mnist", "caption": "MNIST: what defenses recover against how far past the boundary the attack went. Bars: 95 % intervals; gray: up to the best of the defenses. Strokes at the right edge: clean images through the defense, of those read rightly without it."}}
 margins.boundary(cells, attacks, gray)
 
-# %% mystnb={"image": {"alt": "MNIST, five panels, for JPEG, Gaussian, K-means, TVM and VQ-VAE. Up: accuracy on images that an attack turned. Across: their own logit margin, logarithmic. A line for each of seven attacks, a dotted line for clean images."}, "figure": {"name": "fig-margin-mnist", "caption": "MNIST, image by image: each attack's images in up to five groups by their own margin. Dotted: clean images through the defense, of those read rightly without it."}}
+# %% mystnb={"image": {"alt": "MNIST, five panels, for JPEG, Gaussian, K-means, TVM and VQ-VAE. Up: accuracy on images that an attack turned. Across: their own logit margin, logarithmic. A line for each of seven attacks, a dotted line for clean images."}, "figure": {"name": "fig-margin-mnist", "caption": "MNIST, image by image: each attack's images in up to five groups by their own margin, with 95 % intervals. Dotted: clean images through the defense, of those read rightly without it."}}
 margins.within(cells, attacks, gray)
 
-# %% mystnb={"image": {"alt": "CIFAR-10. Up: accuracy on images that an attack turned. Across: the attack's median logit margin past the boundary, logarithmic. A line for each of JPEG, Gaussian, K-means, TVM and VQ-VAE; attacks are named along the top; strokes at the right edge are clean images."}, "figure": {"name": "fig-boundary-cifar", "caption": "CIFAR-10: what defenses recover against how far past the boundary the attack went. Strokes at the right edge: clean images through the defense, of those read rightly without it."}}
+# %% mystnb={"image": {"alt": "CIFAR-10. Up: accuracy on images that an attack turned. Across: the attack's median logit margin past the boundary, logarithmic. A line for each of JPEG, Gaussian, K-means, TVM and VQ-VAE; attacks are named along the top; strokes at the right edge are clean images."}, "figure": {"name": "fig-boundary-cifar", "caption": "CIFAR-10: what defenses recover against how far past the boundary the attack went. Bars: 95 % intervals; gray: up to the best of the defenses. Strokes at the right edge: clean images through the defense, of those read rightly without it."}}
 margins.boundary(cells, attacks, color)
 
-# %% mystnb={"image": {"alt": "CIFAR-10, five panels, for JPEG, Gaussian, K-means, TVM and VQ-VAE. Up: accuracy on images that an attack turned. Across: their own logit margin, logarithmic. A line for each of several attacks, a dotted line for clean images."}, "figure": {"name": "fig-margin-cifar", "caption": "CIFAR-10, image by image: each attack's images in up to five groups by their own margin. Dotted: clean images through the defense, of those read rightly without it."}}
+# %% mystnb={"image": {"alt": "CIFAR-10, five panels, for JPEG, Gaussian, K-means, TVM and VQ-VAE. Up: accuracy on images that an attack turned. Across: their own logit margin, logarithmic. A line for each of several attacks, a dotted line for clean images."}, "figure": {"name": "fig-margin-cifar", "caption": "CIFAR-10, image by image: each attack's images in up to five groups by their own margin, with 95 % intervals. Dotted: clean images through the defense, of those read rightly without it."}}
 margins.within(cells, attacks, color)
 
 # %%
@@ -268,10 +268,10 @@ report.show(
 # The paper's Figures 5 and 2. That the attacked image is misread is our choice: it is the first of
 # the draw that all four attacks turn. What the defenses make of it is not chosen.
 
-# %% mystnb={"image": {"alt": "A digit of MNIST, what FGSM changes in it, the attacked digit, and what JPEG, Gaussian, K-means, TVM and three VQ-VAEs make of it, with the class that the network reads under each."}, "figure": {"name": "fig-5-gray", "caption": "The paper's Figure 5 on MNIST: a digit, attacked by FGSM, through each transformation."}}
+# %% mystnb={"image": {"alt": "A digit of MNIST, the attacked digit, what FGSM changed in it, and what JPEG, Gaussian, K-means, TVM and three VQ-VAEs make of it, with the class that the network reads under each."}, "figure": {"name": "fig-5-gray", "caption": "The paper's Figure 5 on MNIST: a digit, attacked by FGSM, through each transformation."}}
 pictures.example(shown, study, gray, p.attacks[0])
 
-# %% mystnb={"image": {"alt": "An image of CIFAR-10, what FGSM changes in it, the attacked image, and what JPEG, Gaussian, K-means, TVM and three VQ-VAEs make of it, with the class that the network reads under each. TVM and the VQ-VAEs blur it."}, "figure": {"name": "fig-5-color", "caption": "The paper's Figure 5 on CIFAR-10: an image, attacked by FGSM, through each transformation."}}
+# %% mystnb={"image": {"alt": "An image of CIFAR-10, the attacked image, what FGSM changed in it, and what JPEG, Gaussian, K-means, TVM and three VQ-VAEs make of it, with the class that the network reads under each. TVM leaves colored speckles, for each color drops its own pixels; the VQ-VAEs blur."}, "figure": {"name": "fig-5-color", "caption": "The paper's Figure 5 on CIFAR-10: an image, attacked by FGSM, through each transformation."}}
 pictures.example(shown, study, color, p.attacks[0])
 
 # %% mystnb={"image": {"alt": "A clean digit of MNIST and what JPEG, Gaussian, K-means and TVM make of it."}, "figure": {"name": "fig-5-gray-clean", "caption": "The same digit, not attacked, through the transformations."}}
@@ -291,7 +291,7 @@ pictures.reconstructions(shown, study, color)
 # given the true class; it grows with the number of errors, so all four tables are resampled to as
 # many as the one with the fewest has.
 
-# %% mystnb={"image": {"alt": "Four tables of ten classes by ten, true class down, class read across, for CIFAR-10: the VQ-VAE on clean images and after FGSM, JPEG after FGSM and on clean images."}, "figure": {"name": "fig-7", "caption": "The paper's Figure 7: classes of CIFAR-10 as read behind the VQ-VAE and behind JPEG."}}
+# %% mystnb={"image": {"alt": "Four tables of ten classes by ten, true class down, class read across, for CIFAR-10: the VQ-VAE on clean images and after FGSM, JPEG after FGSM and on clean images."}, "figure": {"name": "fig-7", "caption": "The paper's Figure 7: classes of CIFAR-10 as read behind the VQ-VAE, trained without noise, and behind JPEG; right readings on the gray diagonal."}}
 pictures.confusions(cells, color, pictures.classes_of(color))
 
 # %%
@@ -303,19 +303,19 @@ display(Markdown(pictures.piled(cells, color, pictures.classes_of(color))))
 # Two attacks that stop at the boundary and one that spends a budget, along JPEG's quality and the
 # number of clusters.
 
-# %% mystnb={"image": {"alt": "Accuracy on MNIST against JPEG quality, for clean images and three attacks."}, "figure": {"name": "fig-quality-mnist", "caption": "MNIST: accuracy along JPEG's quality."}}
+# %% mystnb={"image": {"alt": "Accuracy on MNIST against JPEG quality, for clean images and three attacks."}, "figure": {"name": "fig-quality-mnist", "caption": "MNIST: accuracy along JPEG's quality, with 95 % bands."}}
 pictures.sweep(cells, gray, "jpeg", "", "JPEG quality")
 
-# %% mystnb={"image": {"alt": "Accuracy on CIFAR-10 against JPEG quality, for clean images and three attacks."}, "figure": {"name": "fig-quality-cifar", "caption": "CIFAR-10: accuracy along JPEG's quality."}}
+# %% mystnb={"image": {"alt": "Accuracy on CIFAR-10 against JPEG quality, for clean images and three attacks."}, "figure": {"name": "fig-quality-cifar", "caption": "CIFAR-10: accuracy along JPEG's quality, with 95 % bands."}}
 pictures.sweep(cells, color, "jpeg", "", "JPEG quality")
 
-# %% mystnb={"image": {"alt": "Accuracy on MNIST against the number of clusters of rows, for clean images and three attacks."}, "figure": {"name": "fig-clusters-mnist", "caption": "MNIST: accuracy along the number of clusters of rows."}}
+# %% mystnb={"image": {"alt": "Accuracy on MNIST against the number of clusters of rows, for clean images and three attacks."}, "figure": {"name": "fig-clusters-mnist", "caption": "MNIST: accuracy along the number of clusters of rows, with 95 % bands."}}
 pictures.sweep(cells, gray, "kmeans", "-rows", "clusters of rows")
 
-# %% mystnb={"image": {"alt": "Accuracy on MNIST against the number of clusters of pixels, for clean images and three attacks."}, "figure": {"name": "fig-shades-mnist", "caption": "MNIST: accuracy along the number of clusters of pixels."}}
+# %% mystnb={"image": {"alt": "Accuracy on MNIST against the number of clusters of pixels, for clean images and three attacks."}, "figure": {"name": "fig-shades-mnist", "caption": "MNIST: accuracy along the number of clusters of pixels, with 95 % bands."}}
 pictures.sweep(cells, gray, "kmeans", "", "clusters of pixels")
 
-# %% mystnb={"image": {"alt": "Accuracy on CIFAR-10 against the number of colors, for clean images and three attacks."}, "figure": {"name": "fig-clusters-cifar", "caption": "CIFAR-10: accuracy along the number of colors."}}
+# %% mystnb={"image": {"alt": "Accuracy on CIFAR-10 against the number of colors, for clean images and three attacks."}, "figure": {"name": "fig-clusters-cifar", "caption": "CIFAR-10: accuracy along the number of colors, with 95 % bands."}}
 pictures.sweep(cells, color, "kmeans", "", "colors")
 
 # %% [markdown]

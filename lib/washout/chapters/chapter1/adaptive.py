@@ -13,7 +13,7 @@ KNOWN = {
     "defense": "the defense too",
     "identity": "the defense; gradient of the identity",
     "soft codec": "the defense; gradient of a soft codec",
-    "nothing": "nothing: random signs, the worst of many",
+    "nothing": "the defense's answers to random signs",
 }
 DEFENSES = {
     "nodef": "none",
@@ -55,7 +55,7 @@ def show_knowing(rows: Rows, dataset: str) -> None:
                 "accuracy, mean of draws": f"{v['mean_correct'] / v['n']:.3f}",
                 "one draw": rate(v["correct"], v["n"]),
                 "right in all draws": rate(v["correct_in_all"], v["n"]),
-                "draws": v["draws"],
+                "draws": 1 if "tries" in row.spec else v["draws"],
             }
         )
     kept = [r for r in rows if r.spec["dataset"] == dataset]
@@ -153,8 +153,8 @@ def show_worst(rows: Rows) -> None:
         n = own[0].values["n"]
         right = np.array([row.values["right"] for row in own], dtype=bool)
         without = ("classifier", "nothing")
-        ignorant = [r.values["mean_correct"] for r in own if r.spec["knows"] in without]
-        knowing = [r.values["mean_correct"] for r in own if r.spec["knows"] not in without]
+        ignorant = [r.values["correct"] for r in own if r.spec["knows"] in without]
+        knowing = [r.values["correct"] for r in own if r.spec["knows"] not in without]
         lines.append(
             {
                 "dataset": SETS[where],
@@ -165,12 +165,13 @@ def show_worst(rows: Rows) -> None:
                 "weakest attack": f"{max([*ignorant, *knowing]) / n:.2f}",
                 "strongest attack": f"{min([*ignorant, *knowing]) / n:.2f}",
                 "worst of all, image by image": rate(int(right.all(0).sum()), n),
-                "who knows does worse": "yes"
+                "gradients do worse": "yes"
                 if knowing and ignorant and min(knowing) > min(ignorant)
                 else "",
             }
         )
     present(
-        rows, lines, "Accuracy under the worst attack for each image; *who knows does worse* marks "
-        "attacks that use the defense and are weaker than one that ignores it.", "worst",
+        rows, lines, "Accuracy under the worst attack for each image, by one draw of the noise; "
+        "*gradients do worse*: an attack without the defense's gradient, by transfer or by random "
+        "signs, leaves less than all that use it.", "worst",
     )  # fmt: skip

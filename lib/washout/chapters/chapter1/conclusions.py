@@ -105,18 +105,27 @@ def conclusion(curves: Rows, knowing: Rows, betas: Rows) -> str:
             row = max(hit, key=lambda r: (r.spec["attack"] == "fgsm", r.values["l2"]))
             said.append(_ignorant(row, clean[0], verdicts.shortfall(betas, where)))
     for where in dict.fromkeys(r.spec["dataset"] for r in stored(knowing)):
-        rows = [r for r in stored(knowing, dataset=where, defense="vae", knows="defense")
-                if not CHECKS & set(r.spec) and r.spec["eps"] < LARGEST]  # fmt: skip
-        if rows:
-            row = max(rows, key=lambda r: r.spec["eps"])
-            tried = dict.fromkeys(r.spec["defense"] for r in stored(knowing, dataset=where))
-            left = {defense_name(key, where): _mean(knowing, row, key) for key in tried}
-            words = ", ".join(f"{k} {v:.2f}" for k, v in left.items() if v is not None)
+        own = [r for r in stored(knowing, dataset=where) if r.spec["eps"] < LARGEST]
+        parts = []
+        for eps in sorted({row.spec["eps"] for row in own}):
+            found = stored(own, eps=eps)
+            tried = dict.fromkeys(row.spec["defense"] for row in found)
+            worst = {key: _worst(stored(found, defense=key)) for key in tried}
+            words = ", ".join(f"{defense_name(k, where)} {v:.2f}" for k, v in worst.items())
+            parts.append(f"ε {eps:g}: {words}")
+        if parts:
             said.append(
-                f"- **{SETS[where]}**, the strongest attacker of this page, ε {row.spec['eps']:g}, "
-                f"{row.values['n']} images. Left of the accuracy behind each defense: {words}."
+                f"- **{SETS[where]}**, the worst of this page's PGD and random signs for each of "
+                f"{own[0].values['n']} images. Accuracy behind each defense, at "
+                f"{'; at '.join(parts)}."
             )
     return "\n".join(said) or "*No rows are stored.*"
+
+
+def _worst(rows: Rows) -> float:
+    """Share of images that are read rightly after every one of these attacks."""
+    found = [row.values["right"] for row in stored(rows)]
+    return sum(map(all, zip(*found, strict=True))) / len(found[0])
 
 
 def _ignorant(row: Row, clean: Row, weaker: str) -> str:
@@ -135,11 +144,12 @@ def _ignorant(row: Row, clean: Row, weaker: str) -> str:
     own = verdicts.bits(row, ours)
     won, lost = int((own & ~best.bits).sum()), int((best.bits & ~own).sum())
     low, high = paired_interval(won, lost, best.n)
+    whose = "The best VAE on these very images" if where in PATCHWISE else "The VAE"
     order = "ahead of" if low > 0 else "behind" if high < 0 else "not told apart from"
     return (
         f"- **{SETS[where]}**, {attack_name(row.spec['attack'])} at relative L2 {of_size(row)}, "
         f"{v['n']:,} images: {', '.join(parts)}, JPEG at its best quality "
-        f"{best.correct / best.n:.2f}. The VAE is {order} that JPEG: "
+        f"{best.correct / best.n:.2f}. {whose} is {order} that JPEG: "
         f"{_points(low, high, won, lost, best.n)}."
         + (f" Not the paper's VAE: {weaker}." if weaker else "")
     )

@@ -220,7 +220,8 @@ def show_fragile(rows: Rows, further: Rows, dataset: str, columns: Sequence[str]
         }
         for column in columns:
             paper = dict(printed(dataset, "fgsm", column)).get(size)
-            line[f"{name(column)}, paper"] = "" if paper is None else f"{paper:.3f}"
+            if paper is not None:
+                line[f"{name(column)}, paper"] = f"{paper:.3f}"
             line[f"{name(column)}, ours"] = read([_share(row, column) for row in own], left)
         lines.append(line)
     title = (

@@ -239,14 +239,13 @@ def only_paper(parameters: Parameters, table: Table) -> list[Row | Missing]:
     if parameters.attacks != MAIN or parameters.study.profile != "laptop":
         return []
     study = _of_paper(parameters.study)
-    specs = [
-        spec
-        for name in parameters.datasets
-        if not _complete(parameters.study, name, parameters.seed)  # else they are among the rows
-        for found, some in _everything(about(name, parameters.seed, study), study)
-        if found == table
-        for spec in some
-    ]
+    specs: list[Spec] = []
+    for name in parameters.datasets:
+        if _complete(parameters.study, name, parameters.seed):
+            continue  # they are among the rows
+        shown = _specs(parameters.study, table, name, "all", (parameters.seed,), "all")
+        more = _everything(about(name, parameters.seed, study), study)
+        specs += [s for found, some in more if found == table for s in some if s not in shown]
     return study.table(table, specs)
 
 

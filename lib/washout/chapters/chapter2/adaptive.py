@@ -43,6 +43,7 @@ def show(rows: Rows, dataset: str) -> None:
                 "PGD steps": v["steps"],
                 # Who does not know the defense draws nothing from it.
                 "draws in a step": 1 if spec["knows"] == "classifier" else v["samples"],
+                "fresh draws": v["draws"],
                 "accuracy, mean of draws": rate(v["mean_correct"], v["n"]),
                 "right in all draws": rate(v["correct_in_all"], v["n"]),
             }
@@ -65,7 +66,7 @@ def strongest(rows: Rows, dataset: str) -> dict[str, Row]:
 def show_worst(rows: Rows) -> None:
     """Image by image the worst of all these attackers, whatever they know."""
     lines = []
-    own = [row for row in stored(rows) if row.spec["eps"] < LARGEST]
+    own = [row for row in stored(rows) if row.spec["eps"] < LARGEST and "right" in row.values]
     for dataset, defense in dict.fromkeys((r.spec["dataset"], r.spec["defense"]) for r in own):
         found = stored(own, dataset=dataset, defense=defense)
         n = found[0].values["n"]

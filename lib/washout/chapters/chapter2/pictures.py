@@ -67,13 +67,13 @@ def pipeline() -> Figure:
         {
             "Attack": [
                 ("clean image", ""),
-                ("gradient of the bare classifier", "until the class turns"),
+                ("classifier's gradient", "steps"),
                 ("attacked image", ""),
             ],
             "Defense": [
                 ("attacked image", ""),
                 ("one transformation", "repainted"),
-                ("the same classifier: a class", ""),
+                ("classifier: a class", ""),
             ],
         }
     )

@@ -173,7 +173,7 @@ def show_baseline(rows: Rows) -> None:
                 "dataset": SETS[row.spec["dataset"]],
                 "classifier": NETS.get(net, f"trained on images through {name(through)}")
                 if not through
-                else f"{first}, trained on images through {name(through)}",
+                else f"{NETS.get(first, first)}, trained on images through {name(through)}",
                 "paper": own.number.printed if own else "",
                 "clean accuracy": rate(v["correct"], v["n"]),
                 "verdict": own.word if own else "",

@@ -44,12 +44,13 @@ def over(
     parts = []
     for better, worse in columns:
         won, lost = pairs(row, better, row, worse)
-        part = judge(claim, won, lost)
+        told = part = judge(claim, won, lost)
         if not {better, worse} <= WITHOUT:
-            part = doubted(part, weaker)
+            part = doubted(told, weaker)
         points = f"{100 * (won - lost) / row.values['n']:+.1f} points".replace("-", "−")
         said = f"{short(better)} over {short(worse)} {won:,} to {lost:,}, {points}"
-        parts.append(replace(part, evidence=said + doubt(part)))
+        why = doubt(part) if part.word == told.word else " (VAE too weak to tell)"
+        parts.append(replace(part, evidence=said + why))
     said = ", ".join(part.evidence for part in parts)
     return replace(judge_all(claim, parts), evidence=f"{place(row)}: {said}")
 

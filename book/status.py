@@ -104,7 +104,7 @@ report.show(totals, caption="Rows of the chapters' plans, by profile", name="sta
 #
 # What a recipe led to, where it was trained, and its score on validation images: accuracy of a classifier, minus
 # the error of an auto-encoder, minus the bits per dimension of a flow. Weights are named by the hash of
-# their content. Those of more than 8 MiB do not ship; `python -m washout results` trains them again.
+# their content. Of some, most of them large, the records alone ship; `python -m washout results` trains them again.
 
 # %% tags=["remove-input"]
 from washout import weights

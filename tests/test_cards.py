@@ -5,17 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 
-from washout import cards, weights
+from washout import cards
 from washout.__main__ import main
 from washout.paths import project_root
 
 FOLDER = project_root() / "weights"
 RESULTS = project_root() / "results"
-ALL = 29_000_000  # bytes; the aim is 25 million
-
-
-def sizes() -> dict[str, int]:
-    return {path.stem: path.stat().st_size for path in FOLDER.glob("*.safetensors")}
 
 
 def test_the_cards_are_those_of_the_records():
@@ -26,16 +21,9 @@ def test_the_cards_are_those_of_the_records():
 
 def test_every_file_has_a_card_with_its_size():
     page = (FOLDER / cards.NAME).read_text()
-    for hash_, size in sizes().items():
+    sizes = {path.stem: path.stat().st_size for path in FOLDER.glob("*.safetensors")}
+    for hash_, size in sizes.items():
         assert f"`{hash_}.safetensors`, {size:,} bytes, SHA-256 `{hash_}" in page
-
-
-def test_no_file_is_large():
-    assert max(sizes().values()) <= weights.SMALL
-
-
-def test_all_files_together_are_small():
-    assert sum(sizes().values()) <= ALL
 
 
 def test_a_card_says_what_the_record_says(tmp_path, monkeypatch, capsys):

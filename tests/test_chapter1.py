@@ -13,6 +13,7 @@ from washout.attacks.fgsm import signs
 from washout.chapters import chapter1 as ch
 from washout.chapters.bits import packed, unpacked
 from washout.chapters.chapter1 import measure, networks, settings
+from washout.files import Busy
 from washout.store import Row
 from washout.study import Missing, Study
 
@@ -115,6 +116,21 @@ def test_a_patch_belongs_to_its_dataset(study):
     assert found.train.images.dtype == torch.uint8
     assert found.train.images.shape[1:] == (3, 16, 16)
     assert found.name == settings.source("photos", 16, "smoke")
+
+
+def test_of_vaes_for_patches_of_large_photographs_the_records_alone_ship(study, monkeypatch):
+    homes = {}
+
+    def trained(self, recipe, data, home):
+        homes[recipe.data] = home
+        raise Busy
+
+    monkeypatch.setattr(Study, "trained", trained)
+    laptop = replace(study, profile="laptop", local=False)
+    for dataset, own in (("photos", study), ("nips2017", laptop)):
+        with pytest.raises(Busy):
+            networks.vae({"dataset": dataset, "seed": 0}, own, 16, 0.001)
+    assert homes == {"photos-16x8": None, "nips2017-16x60": study.weights / "large"}
 
 
 def test_the_two_halves_train_apart():

@@ -216,6 +216,14 @@ def test_tables_of_an_attack_that_the_paper_does_not_run(study, capsys):
     assert "random signs" in capsys.readouterr().out
 
 
+def test_of_the_second_network_the_record_alone_ships(study, monkeypatch):
+    homes = []
+    monkeypatch.setattr(Study, "trained", lambda self, recipe, data, home: homes.append(home))
+    for net in ("lenet", "feinman"):
+        measure.network(ch.about("digits", 0, net), study)
+    assert homes == [None, study.weights / "large"]
+
+
 def test_commands_for_missing_rows_compute_them():
     """What a page prints for a missing row is a command whose plan has that row."""
     study = Study("chapter3", profile="paper", compute=False, exact=True, progress=False)

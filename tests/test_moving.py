@@ -143,6 +143,18 @@ def test_rows_pictures_and_weights_come_back(tmp_path, chapter):
     assert (again.rows, again.known, again.refused) == (0, 3, [])
 
 
+def test_of_large_weights_the_records_come_back(tmp_path, chapter):
+    there, here = study(tmp_path / "there"), study(tmp_path / "here")
+    recipe = Recipe(model="lenet", data="digits", epochs=1, model_args=(("dropout", 0.0),))
+    large = there.weights / "large"
+    made = trained(recipe, search=[there.weights], write=large, progress=False)
+    there.table(TABLE, SPECS[:1])
+    moving.pack(tmp_path / "parts", there)
+    assert moving.merge(tmp_path / "parts", here).weights == 1
+    assert here.stored_hash(recipe) == made.hash
+    assert not list(here.weights.rglob("*.safetensors"))
+
+
 def test_what_was_finished_long_ago_stays(tmp_path, chapter):
     there = study(tmp_path)
     there.table(TABLE, SPECS[:2])

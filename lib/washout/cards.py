@@ -20,7 +20,7 @@ TITLE = """# The networks that ship
 Trained here by the recipes below and stored in half precision. A file's name is the start of its
 SHA-256 checksum; the record beside it, named by the recipe, holds every setting and the history of
 the training. `washout.training.trained` loads a network, or trains it where its file is missing.
-`python -m washout cards` writes this page.
+Of the networks in `large/` only the records ship. `python -m washout cards` writes this page.
 """
 HELD_OUT = {"mnist": VALIDATION, "cifar10": VALIDATION, "digits": 300, "photos": 140}
 # What networks that are no classifiers are scored by: less is better.

@@ -2,8 +2,8 @@
 
 ``<hash>.safetensors`` holds the weights in half precision; ``<key>.json`` says which recipe, by its
 key, led to which hash, and when, where and how well. A table's rows name the hash, so it is plain
-what they were computed with. Weights of more than ``SMALL`` bytes lie in ``large/`` beside the
-others: the project ships their records, not the weights.
+what they were computed with. Weights of more than ``SMALL`` bytes, and others that a chapter puts
+there, lie in ``large/``: the project ships their records alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from washout.files import write_whole
 
 HASH_LENGTH = 16  # hexadecimal digits
-SMALL = 8 * 2**20  # bytes that a file may have which ships with the project
+SMALL = 8_000_000  # bytes that a file may have which ships with the project
 
 
 def round_to_half(model: nn.Module) -> None:

@@ -112,7 +112,7 @@ def _wheels(folder: Path) -> list[Path]:
 
 
 def pack(folder: Path, study: Study, size: float = 16.0, since: float = 0.0) -> int:
-    """Pack stored rows and small weights to bring them back.
+    """Pack stored rows and weights, of large ones the records, to bring them back.
 
     Args:
         folder: for the parts.
@@ -135,12 +135,16 @@ def pack(folder: Path, study: Study, size: float = 16.0, since: float = 0.0) -> 
                         write_whole(target.folder / "images" / name, content)
                     target.append(row)
                     count += 1
-        for path in study.weights.glob("*.json"):
-            record = json.loads(path.read_text())
-            if record["trained_at"] >= since:
-                (Path(work) / "weights").mkdir(exist_ok=True)
-                for name in (path.name, f"{record['hash']}.safetensors"):
-                    shutil.copy(path.parent / name, Path(work) / "weights" / name)
+        for place in (study.weights, study.weights / "large"):
+            target = Path(work) / "weights" / place.relative_to(study.weights)
+            for path in place.glob("*.json"):
+                record = json.loads(path.read_text())
+                if record["trained_at"] < since:
+                    continue
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+                if place == study.weights:
+                    shutil.copy(path.with_name(f"{record['hash']}.safetensors"), target)
         files = [(path, path.name) for path in sorted(Path(work).iterdir())]
         in_parts(folder, files, size, {"rows": count})
     return count

@@ -106,11 +106,8 @@ def vae(
     recipe = vae_recipe(
         spec["dataset"], size, beta, study.profile, spec["seed"], plain=plain, fold=fold
     )
-    # Patch VAEs are many; the one that the tables are about ships, of the others the records.
-    control = plain or fold != "all" or beta != PROFILES[study.profile].betas[spec["dataset"]][-1]
-    home = study.weights_write
-    if control and spec["dataset"] == "nips2017":
-        home = home / "large"
+    # Of the VAEs for patches of these photographs, many or large, the records alone ship.
+    home = study.weights_write / "large" if spec["dataset"] == "nips2017" else None
     made = _trained(recipe, spec, study, size, fold, home)
     assert isinstance(made.model, VAE)
     made.model.bf16 = True  # twice as fast, and next to no decision differs (benchmarks/)

@@ -48,7 +48,9 @@ def data(spec: Spec, study: Study) -> Dataset:
 def network(spec: Spec, study: Study) -> Trained:
     """The row's network: stored weights, or trained now."""
     found = recipe(spec["net"], spec["dataset"], study.profile, spec["seed"])
-    return study.trained(found, lambda: data(spec, study))
+    # Of the second network, which no notebook needs, the record alone ships.
+    home = study.weights_write / "large" if spec["net"] != "lenet" else None
+    return study.trained(found, lambda: data(spec, study), home)
 
 
 def generator(spec: Spec, use: str) -> torch.Generator:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from washout import data
+from washout import data, weights
 from washout.data import Dataset, downloaded
 from washout.paths import data_folder
+from washout.status import status_frame
 from washout.training import Recipe, trained
 
 
@@ -35,6 +37,21 @@ def digits_model(digits_data: Dataset, tmp_path_factory: pytest.TempPathFactory)
     recipe = Recipe(data="digits", epochs=8, batch_size=64, lr=2e-3)
     folder = tmp_path_factory.mktemp("weights")
     return trained(recipe, data=digits_data, write=folder, progress=False).model
+
+
+@pytest.fixture(scope="session")
+def whole_status() -> tuple[pd.DataFrame, list[str]]:
+    """The status of the project's own rows, and the keys of networks that were looked up for it."""
+    asked = []
+    found = weights.find
+
+    def find(folders, key, *rest, **more):
+        asked.append(key)
+        return found(folders, key, *rest, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "find", find)
+        return status_frame(), asked
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,10 @@
-"""A table for the tests of ``washout.study``: rows that take a moment and say who computed them.
-
-Run as a script it fills the table; the tests kill such a process.
-"""
+"""A table whose rows take a moment and say who computed them, for tests of studies."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from washout.study import Study, Table
@@ -46,8 +43,17 @@ def specs(n: int, seconds: float = 0.02) -> list[dict]:
     return [{"i": i, "seconds": seconds} for i in range(n)]
 
 
-if __name__ == "__main__":
-    folder, n, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    study = Study("chapter0", profile="smoke", results=folder, local=False, progress=False)
-    print("ready", flush=True)
-    study.table(TABLE, specs(n, seconds))
+def _noted(folder: Path) -> list[list[str]]:
+    """The whole lines of the log: row, process, start or end."""
+    lines = (folder / "computed.log").read_text().split("\n")
+    return [words for words in map(str.split, lines) if len(words) == 3]
+
+
+def ends(folder: Path) -> Counter[int]:
+    """How often each row's computation came to its end."""
+    return Counter(int(row) for row, _, word in _noted(folder) if word == "end")
+
+
+def processes(folder: Path) -> set[str]:
+    """Who has computed rows."""
+    return {process for _, process, _ in _noted(folder)}

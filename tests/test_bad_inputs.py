@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from washout import attacks, data, models, papers
+from washout.__main__ import main
 from washout.chapters import chapter3, get
 from washout.checks import check_device
 from washout.detectors import Hybrid, crop_agreement, five_crops, mc_dropout
@@ -157,18 +158,27 @@ def test_one_clear_message(case, tmp_path):
     assert "\n\n" not in message
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["results", "--chapter", "9"], "chapter"),
-        (["results", "--profile", "huge"], "profile"),
-        (["results", "--limit", "soon"], "9m"),
-        (["results", "--table", "table9"], "detection"),
-        (["results", "--device", "cuda:7"], "cpu"),
-        (["results", "--attack", "bmi"], "fgsm"),
-    ],
-)
-def test_command_line_says_it_in_one_line(words, expected):
+COMMANDS = [
+    (["results", "--chapter", "9"], "chapter"),
+    (["results", "--profile", "huge"], "profile"),
+    (["results", "--limit", "soon"], "9m"),
+    (["results", "--table", "table9"], "detection"),
+    (["results", "--device", "cuda:7"], "cpu"),
+    (["results", "--attack", "bmi"], "fgsm"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), COMMANDS)
+def test_command_line_says_it_in_one_line(words, expected, monkeypatch, capsys):
+    monkeypatch.setenv("WASHOUT_COMPUTE", "never")
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_the_program_says_nothing_else():
+    words, expected = COMMANDS[0]
     done = subprocess.run(
         [sys.executable, "-m", "washout", *words],
         capture_output=True,

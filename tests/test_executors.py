@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
-from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import slow_table
-from slow_table import TABLE, specs
+from slow_table import TABLE, ends, processes, specs
+from washout.__main__ import main
 from washout.executors import as_done, connected
 from washout.store import Row
 from washout.study import Missing, Study
-
-HERE = Path(slow_table.__file__).parent
 
 
 def make_study(folder: Path, **settings) -> Study:
     found = {"profile": "smoke", "local": False, "progress": False, **settings}
     return Study("chapter0", results=folder, weights=folder / "weights", **found)
-
-
-def ends(folder: Path) -> Counter:
-    lines = (folder / "computed.log").read_text().split("\n")
-    return Counter(int(line.split()[0]) for line in lines if line.endswith("end"))
 
 
 def test_results_come_with_their_keys_and_errors_are_raised():
@@ -57,21 +50,32 @@ def test_no_call_begins_after_the_deadline():
     assert time.time() - start < 2
 
 
-@pytest.fixture
-def cluster():
+# ---- a scheduler -------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A scheduler and two workers; those that die are forked anew, with all imports behind them."""
     distributed = pytest.importorskip("distributed")
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
-    try:
+    import dask
+    from distributed.utils import get_mp_context
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+    ):
+        patch.setenv("PYTHONPATH", str(Path(slow_table.__file__).parent), prepend=os.pathsep)
+        get_mp_context().set_forkserver_preload(["distributed", "slow_table"])
         with distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as made:
             yield made
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+
+
+def test_two_workers_share_the_rows(tmp_path, cluster):
+    with connected(cluster.scheduler_address) as executor:
+        rows = make_study(tmp_path).table(TABLE, specs(12, 0.1), executor)
+    assert [row.values["square"] for row in rows] == [i * i for i in range(12)]
+    assert len(processes(tmp_path)) == 2
+    assert set(ends(tmp_path).values()) == {1}
 
 
 def test_a_row_of_a_worker_that_dies_is_done_by_another(tmp_path, cluster):
@@ -93,24 +97,16 @@ def test_a_row_that_kills_every_worker_is_left_and_the_others_are_done(tmp_path,
     assert isinstance(make_study(tmp_path).table(TABLE, specs(6))[2], Row)
 
 
-def test_the_command_line_computes_over_a_scheduler(tmp_path, cluster):
-    environment = {
-        **os.environ,
-        "WASHOUT_RESULTS": str(tmp_path / "results"),
-        "SCHEDULER": cluster.scheduler_address,
-    }
+def test_the_command_line_computes_over_a_scheduler(tmp_path, cluster, monkeypatch, capsys):
+    monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("SCHEDULER", cluster.scheduler_address)
     words = ["results", "--chapter", "3", "--profile", "smoke", "--table", "baseline"]
-    done = subprocess.run(
-        [sys.executable, "-m", "washout", *words], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip().endswith("0 rows left")
-    both = subprocess.run(
-        [sys.executable, "-m", "washout", *words, "--workers", "2"],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
-    assert both.returncode == 2
-    assert "a scheduler has workers of its own" in both.stderr
+    words += ["--attack", "fgsm"]
+    assert main(words) == 0
+    assert capsys.readouterr().out.strip().endswith("0 rows left")
+    assert (tmp_path / "results" / "chapter3" / "baseline.jsonl").is_file()
+    assert main([*words, "--workers", "2"]) == 2
+    assert "a scheduler has workers of its own" in capsys.readouterr().err
 
 
 def test_no_scheduler_at_an_address_is_said_in_a_line(monkeypatch):

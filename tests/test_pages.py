@@ -56,6 +56,14 @@ LOOSE_TABLES = """() => [...document.querySelectorAll('article table')].filter(t
 BROKEN_IMAGES = """() => [...document.images].filter(i => i.complete && !i.naturalWidth)
   .map(i => i.src.slice(0, 100))"""
 
+MISSING_ANCHORS = """anchors => anchors.filter(
+  anchor => !document.getElementById(decodeURIComponent(anchor)))"""
+
+# Fonts are there, scripts have nothing left to do, and what they changed is laid out.
+SETTLED = """() => document.fonts.ready.then(() => new Promise(done =>
+  requestIdleCallback(() => requestAnimationFrame(() => requestAnimationFrame(done)),
+                      {timeout: 2000})))"""
+
 
 def contents() -> list[str]:
     pytest.importorskip("bs4")
@@ -112,7 +120,7 @@ def test_page(name, site, window, sound):
         "response", lambda r: faults.append(f"{r.status}: {r.url}") if r.status >= 400 else None
     )
     page.goto(f"{site}/{name}.html", wait_until="load")
-    page.wait_for_timeout(300)
+    page.evaluate(SETTLED)
 
     widths = page.evaluate(
         "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
@@ -121,6 +129,7 @@ def test_page(name, site, window, sound):
         faults.append(f"wider than the window: {widths[0]} of {widths[1]} pixels")
     faults += [f"table runs out of the page: {text!r}" for text in page.evaluate(LOOSE_TABLES)]
     faults += [f"broken image: {source}" for source in page.evaluate(BROKEN_IMAGES)]
+    anchors = {}
     for link in page.evaluate("() => [...document.links].map(a => a.href)"):
         address, anchor = link.split("#")[0], urlsplit(link).fragment
         if not address.startswith(site):
@@ -129,12 +138,12 @@ def test_page(name, site, window, sound):
             sound[address] = window.request.get(address).ok
         if not sound[address]:
             faults.append(f"link leads nowhere: {link}")
-        elif (
-            anchor
-            and address == page.url.split("#")[0]
-            and not page.evaluate("id => !!document.getElementById(decodeURIComponent(id))", anchor)
-        ):
-            faults.append(f"link to an anchor that is not there: {link}")
+        elif anchor and address == page.url.split("#")[0]:
+            anchors[anchor] = link
+    faults += [
+        f"link to an anchor that is not there: {anchors[anchor]}"
+        for anchor in page.evaluate(MISSING_ANCHORS, list(anchors))
+    ]
 
     if os.environ.get("WASHOUT_SCREENSHOTS"):
         folder = Path(os.environ["WASHOUT_SCREENSHOTS"])
@@ -142,7 +151,7 @@ def test_page(name, site, window, sound):
         # A window as high as the page: a full-page picture of a lower one may come out shifted.
         height = page.evaluate("() => document.documentElement.scrollHeight")
         page.set_viewport_size({"width": width, "height": min(height, 16000)})
-        page.wait_for_timeout(300)
+        page.evaluate(SETTLED)
         page.screenshot(path=folder / f"{name.replace('/', '-')}-{width}.png")
     page.close()
     assert not faults, "\n".join(dict.fromkeys(faults))

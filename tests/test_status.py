@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from washout.status import estimate, outlook, status_frame
+from washout.status import estimate, outlook
 from washout.store import Row
 from washout.study import Study, Table
 
@@ -42,8 +42,8 @@ def test_an_outlook_says_what_is_stored_and_what_is_not_known(tmp_path):
     assert outlook(study, plan).endswith("4 of 4 rows stored")
 
 
-def test_the_status_of_every_chapter_adds_up():
-    frame = status_frame()
+def test_the_status_of_every_chapter_adds_up(whole_status):
+    frame, _ = whole_status
     assert {"chapter1", "chapter2", "chapter3", "chapter4"} == set(frame["chapter"])
     assert (frame[["stored", "stale", "missing"]] >= 0).all().all()
     whole = frame["left"] == ""

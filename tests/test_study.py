@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
 import time
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-import slow_table
-from slow_table import TABLE, specs
+from slow_table import TABLE, ends, processes, specs
 from washout.files import Busy
 from washout.store import Row, Store
 from washout.study import Missing, Study, Table, commit
-
-SCRIPT = Path(slow_table.__file__)
 
 
 def make_study(folder: Path, **settings) -> Study:
@@ -32,22 +23,9 @@ def make_study(folder: Path, **settings) -> Study:
     return Study("chapter0", results=folder, **found)
 
 
-def log(folder: Path) -> Counter:
-    """How often each row's computation came to its end."""
-    lines = (folder / "computed.log").read_text().split("\n")
-    return Counter(int(line.split()[0]) for line in lines if line.endswith("end"))
-
-
-def start(folder: Path, n: int, seconds: float) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(folder), str(n), str(seconds)],
-        stdout=subprocess.PIPE,
-        env=environment,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    return process
+def fill(folder: Path, n: int) -> None:
+    """What a process does that fills the table."""
+    make_study(folder).table(TABLE, specs(n))
 
 
 def test_rows_come_in_order_and_are_computed_once(tmp_path):
@@ -56,7 +34,7 @@ def test_rows_come_in_order_and_are_computed_once(tmp_path):
     assert [row.values["square"] for row in rows] == [16, 9, 4, 1, 0]
     again = make_study(tmp_path).table(TABLE, specs(5))
     assert [row.values["square"] for row in again] == [0, 1, 4, 9, 16]
-    assert set(log(tmp_path).values()) == {1}
+    assert set(ends(tmp_path).values()) == {1}
     run = again[0].run
     assert run.keys() == {"device", "commit", "versions", "seconds", "finished"}
     assert run["commit"] == commit()
@@ -77,7 +55,7 @@ def test_recompute_computes_again_and_once(tmp_path):
     study = make_study(tmp_path, rows_since=time.time())
     study.table(TABLE, specs(2))
     study.table(TABLE, specs(2))
-    assert log(tmp_path) == {0: 2, 1: 2}
+    assert ends(tmp_path) == {0: 2, 1: 2}
     assert len(study.store.path("slow").read_text().splitlines()) == 2
 
 
@@ -87,7 +65,7 @@ def test_changed_component_makes_rows_stale(tmp_path, monkeypatch):
     found = make_study(tmp_path, compute=False).table(TABLE, specs(3))
     assert [(type(row), row.stale) for row in found] == [(Missing, True)] * 2 + [(Missing, False)]
     make_study(tmp_path).table(TABLE, specs(2))
-    assert log(tmp_path) == {0: 2, 1: 2}
+    assert ends(tmp_path) == {0: 2, 1: 2}
 
 
 def test_best_profile_is_shown_and_exact_is_not_satisfied_by_it(tmp_path):
@@ -127,63 +105,21 @@ def test_deadline_leaves_rows_for_the_next_run(tmp_path):
     done = [row for row in rows if not isinstance(row, Missing)]
     assert 0 < len(done) < 40
     make_study(tmp_path).table(TABLE, specs(40, 0.05))
-    assert log(tmp_path) == dict.fromkeys(range(40), 1)
+    assert ends(tmp_path) == dict.fromkeys(range(40), 1)
 
 
 def test_process_pool(tmp_path):
     with ProcessPoolExecutor(2) as pool:
         rows = make_study(tmp_path).table(TABLE, specs(8), executor=pool)
     assert [row.values["square"] for row in rows] == [i * i for i in range(8)]
-    assert set(log(tmp_path).values()) == {1}
-
-
-def test_dask_scheduler_and_two_workers(tmp_path):
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        client.run(sys.path.append, str(SCRIPT.parent))
-        rows = make_study(tmp_path).table(TABLE, specs(12, 0.1), executor=client.get_executor())
-    assert [row.values["square"] for row in rows] == [i * i for i in range(12)]
-    workers = {line.split()[1] for line in (tmp_path / "computed.log").read_text().splitlines()}
-    assert len(workers) == 2
-    assert set(log(tmp_path).values()) == {1}
-
-
-def test_kill_at_ten_random_moments(tmp_path):
-    undisturbed = tmp_path / "undisturbed"
-    undisturbed.mkdir()
-    n, seconds, moment = 40, 0.03, random.Random(0)
-    make_study(undisturbed).table(TABLE, specs(n, 0))
-    folder = tmp_path / "killed"
-    folder.mkdir()
-    study, when_stored = make_study(folder), {}
-    for _ in range(10):
-        process = start(folder, n, seconds)
-        time.sleep(moment.uniform(0, 0.15))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        for row in study.store.rows("slow").values():
-            when_stored.setdefault(row.spec["i"], log(folder)[row.spec["i"]])
-    assert 0 < len(when_stored) < n
-    rows = study.table(TABLE, specs(n, seconds))
-    expected = make_study(undisturbed).table(TABLE, specs(n, 0))
-    assert [r.values for r in rows] == [r.values for r in expected]
-    # A kill costs the row in progress; what was stored is never computed again.
-    final = log(folder)
-    assert {i: final[i] for i in when_stored} == when_stored
-    assert sum(final.values()) <= n + 10
-    lines = study.store.path("slow").read_text().splitlines()
-    assert len(lines) == n
+    assert set(ends(tmp_path).values()) == {1}
 
 
 def test_two_processes_fill_one_table(tmp_path):
-    processes = [start(tmp_path, 30, 0.02) for _ in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
-    assert log(tmp_path) == dict.fromkeys(range(30), 1)
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(fill, [tmp_path] * 2, [30] * 2))
+    assert ends(tmp_path) == dict.fromkeys(range(30), 1)
+    assert len(processes(tmp_path)) == 2
     lines = Store(tmp_path / "chapter0").path("slow").read_text().splitlines()
     assert len(lines) == 30
 

@@ -98,6 +98,16 @@ def test_bad_numbers_of_workers(capsys):
     assert "workers: got 0; allowed are whole numbers from 1 up" in capsys.readouterr().err
 
 
-def test_a_worker_that_fails_is_told(tmp_path, monkeypatch):
-    monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path / "results"))
-    assert workers.spawn(2, ["results", "--chapter", "9"]) == 2
+def test_a_worker_that_fails_is_told_when_all_are_done(monkeypatch):
+    codes, started = [0, 2, 3], []
+
+    def begin(words, environment):
+        assert words == ["results", "--worker"]
+        assert environment["OMP_NUM_THREADS"] == str(max(1, workers.cores() // 3))
+        command = [sys.executable, "-S", "-c", f"raise SystemExit({codes[len(started)]})"]
+        started.append(subprocess.Popen(command, env=environment))
+        return started[-1]
+
+    monkeypatch.setattr(workers, "begin", begin)
+    assert workers.spawn(3, ["results", "--worker"]) == 2
+    assert [process.returncode for process in started] == codes

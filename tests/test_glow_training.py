@@ -10,7 +10,7 @@ import torch
 from glow_cases import gradients, small, take_steps
 from washout import data
 from washout.models import Glow
-from washout.training import Recipe, fit, trained
+from washout.training import Recipe, checkpoint, fit, trained
 from washout.training.loop import objective
 
 
@@ -54,7 +54,8 @@ def test_training_by_recipe(tmp_path, precision):
     assert torch.equal(again.model.latent(x), glow.latent(x))
 
 
-def test_a_killed_training_goes_on_with_the_scales_it_had(tmp_path, one_thread):
+def test_a_killed_training_goes_on_with_the_scales_it_had(tmp_path, one_thread, monkeypatch):
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
     found, calls = gradients(), []
     loss, score = objective(small(2, 1, 8))
 
@@ -72,5 +73,6 @@ def test_a_killed_training_goes_on_with_the_scales_it_had(tmp_path, one_thread):
     whole = run(small(2, 1, 8), score, "whole")
     with pytest.raises(ZeroDivisionError):
         run(small(2, 1, 8), killed, "parts")
+    assert (tmp_path / "parts").is_file()
     parts = run(small(2, 1, 8), score, "parts")
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,17 @@ from torch import nn
 
 from washout import models, weights
 from washout.data import Split
-from washout.training import Recipe, accuracy, augmentation, fit, flip, recipes, shift, trained
+from washout.training import (
+    Recipe,
+    accuracy,
+    augmentation,
+    checkpoint,
+    fit,
+    flip,
+    recipes,
+    shift,
+    trained,
+)
 from washout.training.loop import _rate
 
 QUICK = Recipe(data="digits", epochs=2, batch_size=128, lr=2e-3)
@@ -92,7 +103,9 @@ def test_same_seed_same_bits(small, optimizer, precision):
     assert not same(first, run(2))
 
 
-def test_resumed_training_ends_with_the_same_bits(small, tmp_path):
+def test_resumed_training_ends_with_the_same_bits(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+
     class Killed(Exception):
         pass
 
@@ -110,14 +123,35 @@ def test_resumed_training_ends_with_the_same_bits(small, tmp_path):
         return accuracy(model, split)
 
     calls: list[int] = []
-    checkpoint = tmp_path / "deep" / "state.checkpoint"
+    path = tmp_path / "deep" / "state.checkpoint"
     with pytest.raises(Killed):
-        fit(network(), *small, **arguments, score=score, checkpoint=checkpoint)
+        fit(network(), *small, **arguments, score=score, checkpoint=path)
+    assert path.is_file()
     model = network(seed=99)  # its weights are replaced by the checkpoint's
-    resumed = fit(model, *small, **arguments, checkpoint=checkpoint)
+    resumed = fit(model, *small, **arguments, checkpoint=path)
     assert same(bits(model), bits(undisturbed))
     drop = [{key: row[key] for key in ("epoch", "loss", "score")} for row in history]
     assert [{key: row[key] for key in ("epoch", "loss", "score")} for row in resumed] == drop
+
+
+def test_checkpoints_are_written_when_half_a_minute_has_passed_and_at_the_end(
+    small, tmp_path, monkeypatch
+):
+    now, written = [0.0], []
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(checkpoint, "write_whole", lambda path, content: written.append(now[0]))
+
+    def score(model, split):
+        now[0] += 20.0
+        return now[0]
+
+    arguments = {"score": score, "checkpoint": tmp_path / "state", "progress": False}
+    fit(network(), *small, epochs=5, **arguments)
+    assert written == [40.0, 80.0, 100.0]
+    now[0] = 0.0
+    written.clear()
+    fit(network(), *small, epochs=5, stop_at=60.0, **arguments)
+    assert written == [40.0, 60.0]
 
 
 def test_checkpoints_of_other_trainings_are_refused(small, tmp_path):

@@ -1,9 +1,10 @@
-"""How far a training has come: kept after each epoch, so that a kill costs one epoch at most."""
+"""How far a training has come: a kill costs half a minute and one epoch at most."""
 
 from __future__ import annotations
 
 import io
 import math
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from washout.files import write_whole
+
+EVERY = 30.0  # seconds: of a large network a checkpoint takes longer than an epoch
 
 
 @dataclass
@@ -25,6 +28,8 @@ class Progress:
         history: one row for each finished epoch.
         best_score: the highest validation score so far.
         best: the weights that had it.
+        kept: when the checkpoint was written or read last, or the training begun, by a clock that
+            only goes on.
     """
 
     path: Path | None
@@ -32,6 +37,7 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     best_score: float = -math.inf
     best: dict[str, Tensor] = field(default_factory=dict)
+    kept: float = field(default_factory=lambda: time.monotonic())
 
     @classmethod
     def resume(
@@ -62,8 +68,13 @@ class Progress:
             raise ValueError(f"the checkpoint fits another model ({error}); {advice}") from error
         return cls(path, settings, saved["history"], saved["best_score"], saved["best"])
 
-    def finish_epoch(self, row: dict[str, float], model: nn.Module, optimizer: Optimizer) -> None:
-        """Take an epoch's results in and write the checkpoint.
+    def finish_epoch(
+        self, row: dict[str, float], model: nn.Module, optimizer: Optimizer, last: bool
+    ) -> None:
+        """Take an epoch's results in, and write the checkpoint if it is time to.
+
+        Args:
+            last: no epoch follows; what comes after may be killed too.
 
         Raises:
             ValueError: the loss or the score is not finite.
@@ -77,7 +88,7 @@ class Progress:
         if row["score"] >= self.best_score:
             self.best_score = row["score"]
             self.best = {name: value.clone() for name, value in model.state_dict().items()}
-        if self.path is None:
+        if self.path is None or not (last or time.monotonic() - self.kept >= EVERY):
             return
         content = io.BytesIO()
         torch.save(
@@ -92,3 +103,4 @@ class Progress:
             content,
         )
         write_whole(self.path, content.getvalue())
+        self.kept = time.monotonic()

@@ -107,7 +107,8 @@ def fit(
         precision: ``bf16`` (autocast in the forward pass) or ``fp32``.
         channels_last: memory layout of images and convolutions; the faster one if True.
         stop_at: end after the first epoch whose validation score is at least this.
-        checkpoint: a file that keeps the state after each epoch; the caller removes it.
+        checkpoint: a file that keeps the state after the last epoch, and after others if half a
+            minute has passed; the caller removes it.
         progress: show a bar.
 
     Returns:
@@ -175,7 +176,8 @@ def fit(
                 "score": float(score(model, validation)),
                 "seconds": time.perf_counter() - start,
             }
-            state.finish_epoch(row, model, descent)
+            last = epoch + 1 == epochs or row["score"] >= reached
+            state.finish_epoch(row, model, descent, last)
             bar.set_postfix(loss=f"{row['loss']:.4f}", score=f"{row['score']:.4f}")
             bar.update()
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from washout import workers
 from washout.__main__ import main
 from washout.files import Busy
+from washout.paths import project_root
 from washout.store import Row
 from washout.study import Missing, Study, Table
 from washout.training import Recipe, trained
@@ -111,3 +114,21 @@ def test_a_worker_that_fails_is_told_when_all_are_done(monkeypatch):
     monkeypatch.setattr(workers, "begin", begin)
     assert workers.spawn(3, ["results", "--worker"]) == 2
     assert [process.returncode for process in started] == codes
+
+
+@pytest.mark.parametrize(("clock", "within"), [(8.0, False), (5.5, True)])
+def test_two_workers_are_judged_by_the_clock(clock, within, monkeypatch, tmp_path):
+    """Processor time would not see that they wait for each other."""
+    monkeypatch.syspath_prepend(project_root() / "benchmarks")
+    scheduling = importlib.import_module("scheduling")
+    found = {"1": (10.0, 1.0), "2": (clock, 1.0)}
+
+    def timed(results, words, asked):
+        rows, cpu = found[words[-1]]
+        return {"whole": rows, "rows": rows, "cpu": cpu}
+
+    monkeypatch.setattr(scheduling, "timed", timed)
+    given = SimpleNamespace(network_rows=4, rounds=1)
+    _, two = scheduling.two_against_one(tmp_path, given)
+    assert two["by processor time"] == 2.0
+    assert two["within"] is within

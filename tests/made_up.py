@@ -84,6 +84,13 @@ def sleep(spec: Spec, study: Study) -> dict[str, Any]:
     return {"n": 100, "correct": spec["i"] % 100}
 
 
+def failing(spec: Spec, study: Study) -> dict[str, Any]:
+    """Of three rows one fails."""
+    if spec["i"] % 3 == 0:
+        raise ValueError("made up")
+    return {"n": 1, "correct": 1}
+
+
 def network(spec: Spec, study: Study) -> dict[str, Any]:
     """Training steps of a convolutional network on images of 32 pixels: work for a processor."""
     generator = torch.Generator().manual_seed(spec["i"])
@@ -103,7 +110,7 @@ def network(spec: Spec, study: Study) -> dict[str, Any]:
 
 
 KINDS: dict[str, Callable[[Spec, Study], dict[str, Any]]] = {
-    "quick": quick, "sleep": sleep, "network": network,
+    "quick": quick, "sleep": sleep, "failing": failing, "network": network,
 }  # fmt: skip
 
 

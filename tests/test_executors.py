@@ -13,8 +13,10 @@ import pytest
 
 import slow_table
 from slow_table import TABLE, ends, processes, specs
+from washout import executors
 from washout.__main__ import main
 from washout.executors import as_done, connected
+from washout.files import Busy
 from washout.store import Row
 from washout.study import Missing, Study
 
@@ -48,6 +50,44 @@ def test_no_call_begins_after_the_deadline():
     assert 2 <= len(found) < 12
     assert sorted(found) == sorted(begun)  # what was under way was waited for
     assert time.time() - start < 2
+
+
+def test_what_is_busy_is_tried_again_while_others_are_done(monkeypatch):
+    monkeypatch.setattr(executors, "PAUSE", 0.05)
+    tries = []
+
+    def work(i):
+        tries.append(i)
+        if i == 0 and tries.count(0) < 4:
+            raise Busy("taken")
+        return i
+
+    with ThreadPoolExecutor(1) as pool:
+        found = [key for key, _ in as_done(pool, work, {i: (i,) for i in range(3)})]
+    assert sorted(found[:2]) == [1, 2]
+    assert found[2] == 0
+    assert tries.count(0) == 4
+    # Not past the time limit.
+    tries.clear()
+    with ThreadPoolExecutor(1) as pool:
+        assert dict(as_done(pool, work, {0: (0,)}, time.time() + 0.1)) == {}
+    assert 1 <= tries.count(0) < 4
+
+
+def test_a_row_that_another_process_is_at_keeps_no_worker_waiting(tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "PAUSE", 0.1)
+    study = make_study(tmp_path)
+    key = Row(TABLE.name, "smoke", specs(1)[0], {}, {}).key
+    lock = study.store.lock(f"{TABLE.name}-{key}")
+    lock.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        whole = pool.submit(study.table, TABLE, specs(4), ThreadPoolExecutor(1))
+        until = time.time() + 20
+        while len(study.store.rows(TABLE.name)) < 3 and time.time() < until:
+            time.sleep(0.02)
+        assert len(study.store.rows(TABLE.name)) == 3  # by one worker, past the row that is taken
+        lock.release()
+        assert all(isinstance(row, Row) for row in whole.result(20))
 
 
 # ---- a scheduler -------------------------------------------------------------------------------
@@ -93,8 +133,20 @@ def test_a_row_that_kills_every_worker_is_left_and_the_others_are_done(tmp_path,
     with connected(cluster.scheduler_address) as executor:
         rows = make_study(tmp_path).table(TABLE, specs(6, 0.05), executor)
     assert [isinstance(row, Missing) for row in rows] == [i == 2 for i in range(6)]
+    assert isinstance(rows[2], Missing)
+    assert "took down one worker after another" in rows[2].error
     (tmp_path / "deadly-2").unlink()
     assert isinstance(make_study(tmp_path).table(TABLE, specs(6))[2], Row)
+
+
+def test_the_time_limit_waits_for_rows_under_way_and_begins_no_other(tmp_path, cluster):
+    with connected(cluster.scheduler_address) as executor:
+        executor._client.run(exec, "import slow_table")  # takes its time
+        study = make_study(tmp_path, deadline=time.time() + 1)
+        rows = study.table(TABLE, specs(8, 2), executor)
+    done = [row for row in rows if isinstance(row, Row)]
+    assert len(done) == 2  # one for each worker
+    assert ends(tmp_path) == {row.spec["i"]: 1 for row in done}
 
 
 def test_the_command_line_computes_over_a_scheduler(tmp_path, cluster, monkeypatch, capsys):
@@ -116,3 +168,18 @@ def test_no_scheduler_at_an_address_is_said_in_a_line(monkeypatch):
         connected("nonsense://1"),
     ):
         pass
+
+
+# The last: it sends the workers away.
+def test_past_the_time_limit_nobody_waits_for_workers_that_are_gone(tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(executors, "LAST", 0.5)
+    with connected(cluster.scheduler_address) as executor:
+        cluster.scale(0)
+        until = time.time() + 30
+        while executor._client.nthreads() and time.time() < until:
+            time.sleep(0.1)
+        study = make_study(tmp_path, deadline=time.time() + 1)
+        start = time.time()
+        rows = study.table(TABLE, specs(3), executor)
+    assert time.time() - start < 10
+    assert all(isinstance(row, Missing) for row in rows)

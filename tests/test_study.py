@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import pytest
 import torch
 
 from slow_table import TABLE, ends, processes, specs
+from washout import provenance
+from washout.checks import check_device
 from washout.files import Busy
+from washout.provenance import COMMIT
 from washout.store import Row, Store
 from washout.study import Missing, Study, Table, commit
 
@@ -38,6 +42,15 @@ def test_rows_come_in_order_and_are_computed_once(tmp_path):
     run = again[0].run
     assert run.keys() == {"device", "commit", "versions", "seconds", "finished"}
     assert run["commit"] == commit()
+
+
+def test_rows_made_without_git_name_the_commit_that_came_along(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "project_root", lambda: tmp_path)
+    assert commit.__wrapped__() == "unknown"
+    (tmp_path / COMMIT).write_text("0123456789ab+\n")
+    assert commit.__wrapped__() == "0123456789ab+"
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    assert commit.__wrapped__() == "unknown"  # a checkout speaks for itself
 
 
 def test_stored_text_is_sorted_and_one_row_a_line(tmp_path):
@@ -113,6 +126,24 @@ def test_process_pool(tmp_path):
         rows = make_study(tmp_path).table(TABLE, specs(8), executor=pool)
     assert [row.values["square"] for row in rows] == [i * i for i in range(8)]
     assert set(ends(tmp_path).values()) == {1}
+
+
+def on(spec, study):
+    return {"device": study.device}
+
+
+def test_the_device_is_found_where_the_row_is_computed(tmp_path):
+    table = Table("on", on, lambda spec, study: {})
+    for word in ("auto", "cuda:9"):  # which is not here
+        study = make_study(tmp_path, device=word, elsewhere=True)
+        assert study.device == word
+        with ThreadPoolExecutor(1) as pool:
+            if word == "auto":
+                (row,) = study.table(table, [{}], pool)
+                assert row.values["device"] == str(check_device("auto"))
+            else:
+                with pytest.raises(ValueError, match="device: got 'cuda:9'"):
+                    study.table(table, [{"i": 1}], pool)
 
 
 def test_two_processes_fill_one_table(tmp_path):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
+import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -29,37 +33,69 @@ def seconds(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+class Left(NamedTuple):
+    """Rows of a plan that are not there, and how many of them failed."""
+
+    rows: int
+    failed: int
+
+
 def results(arguments: argparse.Namespace) -> int:
     """Compute every row of the plan that is not stored, store each at once."""
-    start = time.time()
-    deadline = start + seconds(arguments.limit) if arguments.limit else float("inf")
+    run = arguments.worker or time.time()
+    deadline = run + seconds(arguments.limit) if arguments.limit else float("inf")
     if arguments.worker:
-        workers.until_done(lambda: _compute(arguments, start, deadline), deadline)
+
+        def once() -> int:
+            left = _compute(arguments, run, deadline)
+            return left.rows - left.failed
+
+        workers.until_done(once, deadline)
         return 0
     if arguments.workers != 1 and arguments.scheduler:
         raise ValueError(
             f"workers: got {arguments.workers} and a scheduler; a scheduler has workers of its own"
         )
+    killed = 0
     if arguments.workers != 1:
-        code = workers.spawn(arguments.workers, [*arguments.words, "--worker"])
-        if code:
+        # They know the run by its begin: what they make is new to it, what failed has failed.
+        code = workers.spawn(arguments.workers, [*arguments.words, "--worker", repr(run)])
+        if code > 0:  # and it has said why
             return code
-        # What is left, if anything is; not what the workers have just made anew.
-        arguments.recompute = arguments.retrain = False
+        killed = -code
     with connected(arguments.scheduler) if arguments.scheduler else nullcontext() as executor:
-        left = _compute(arguments, start, deadline, executor)
-    print(f"{left} rows left" + (" (time limit)" if left else ""))
-    return 0
+        left = _compute(arguments, run, deadline, executor, count=bool(killed))
+    print(_summary(left, killed, time.time() >= deadline))
+    return 1 if left.failed or (killed and left.rows) else 0
+
+
+def _summary(left: Left, killed: int, late: bool) -> str:
+    """How many rows are left, and why.
+
+    Args:
+        killed: the signal that ended a worker, or 0.
+        late: the time limit is past.
+    """
+    reasons = [f"a worker was killed by signal {killed}"] if killed else []
+    reasons += ["time limit"] if late else []
+    why = f" ({', '.join(reasons)})" if reasons else ""
+    parts = [(left.failed, "failed"), (left.rows - left.failed, f"not computed{why}")]
+    told = ", ".join(f"{number} {what}" for number, what in parts if number)
+    return f"{left.rows} rows left" + (f": {told}" if told else "")
 
 
 def _compute(
-    arguments: argparse.Namespace, start: float, deadline: float, executor: Executor | None = None
-) -> int:
-    """Go through the plan once, and return how many rows are left."""
+    arguments: argparse.Namespace,
+    run: float,
+    deadline: float,
+    executor: Executor | None = None,
+    count: bool = False,
+) -> Left:
+    """Go through the plan once, and count what is left; with ``count`` compute nothing."""
     names = [arguments.chapter] if arguments.chapter else chapters.NAMES
     if not arguments.chapter and arguments.dataset != "auto":
         names = [n for n in names if arguments.dataset in chapters.get(n).DATASETS] or names
-    left = 0
+    left = failed = 0
     known: list[str] = []
     more = {"defense": arguments.defense} if arguments.defense else {}
     if more:
@@ -75,12 +111,15 @@ def _compute(
             device=arguments.device,
             exact=True,
             local=arguments.local,
-            rows_since=start if arguments.recompute or arguments.retrain else 0.0,
-            weights_since=start if arguments.retrain else 0.0,
+            rows_since=run if arguments.recompute or arguments.retrain else 0.0,
+            weights_since=run if arguments.retrain else 0.0,
             deadline=deadline,
             patient=not arguments.worker,
+            run=run,
+            elsewhere=executor is not None,
             progress=not arguments.worker,
         )
+        study.compute = study.compute and not count
         seeds = None if arguments.seed is None else (arguments.seed,)
         plan = chapter.plan(study, arguments.dataset, arguments.attack, seeds, **more)
         known += [table.name for table, _ in plan]
@@ -93,6 +132,7 @@ def _compute(
             rows = study.table(table, specs, executor)
             missing = sum(isinstance(row, Missing) for row in rows)
             left += missing
+            failed += sum(isinstance(row, Missing) and bool(row.error) for row in rows)
             took = time.time() - before
             if not arguments.worker or took > 1:
                 print(
@@ -104,7 +144,7 @@ def _compute(
         raise ValueError(
             f"table: got {arguments.table!r}; allowed are {', '.join(dict.fromkeys(known))}"
         )
-    return left
+    return Left(left, failed)
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -145,22 +185,28 @@ def bundle(arguments: argparse.Namespace) -> int:
 
     names = [arguments.chapter] if arguments.chapter else list(chapters.NAMES)
     counts = moving.bundle(
-        Path(arguments.folder), arguments.profile, names, arguments.part, arguments.wheels
-    )
+        Path(arguments.folder), arguments.profile, names, arguments.part,
+        wheels=arguments.wheels, python=arguments.python, large=arguments.large,
+    )  # fmt: skip
     for name, count in counts.items():
         print(f"{name}: {count} rows missing at profile {arguments.profile}")
-    print(f"parts in {arguments.folder}; unpack with: cat part-* | tar xz")
+    told = json.loads((Path(arguments.folder) / moving.MANIFEST).read_text())
+    print(f"parts in {arguments.folder}; there:", told["unpack"], *told["then"], sep="\n  ")
+    if not arguments.large and any((weights_folder() / "large").glob("*.safetensors")):
+        print("of networks above 8 MiB only the records go along; their weights too with --large")
     return 0
 
 
 def pack(arguments: argparse.Namespace) -> int:
-    """Pack stored rows and small weights, to bring them back."""
+    """Pack stored rows and networks, to bring them back."""
     from washout import moving
 
     study = Study("", compute=False, local=False)
     since = time.time() - seconds(arguments.last) if arguments.last else 0.0
-    count = moving.pack(Path(arguments.folder), study, arguments.part, since)
-    print(f"{count} rows in {arguments.folder}")
+    done = moving.pack(Path(arguments.folder), study, arguments.part, since, arguments.large)
+    print(f"{done.rows} rows in {arguments.folder}")
+    if done.left:
+        print(f"{done.left} rows stay, whose pictures are not here: they came from elsewhere")
     return 0
 
 
@@ -196,7 +242,7 @@ def parser() -> argparse.ArgumentParser:
         "--scheduler", default=os.environ.get("SCHEDULER"),
         help="a Dask scheduler's address, whose workers compute; $SCHEDULER otherwise",
     )  # fmt: skip
-    run.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    run.add_argument("--worker", type=float, help=argparse.SUPPRESS)  # when the run began
     run.add_argument("--local", action="store_true", help="store under results/local")
     run.set_defaults(run=results)
     commands.add_parser("status", help=status.__doc__).set_defaults(run=status)
@@ -206,13 +252,16 @@ def parser() -> argparse.ArgumentParser:
     there.add_argument("folder", help="for the parts; empty")
     there.add_argument("--profile", default="paper", help=f"one of {', '.join(PROFILES)}")
     there.add_argument("--chapter", help="3 or chapter3; all chapters otherwise")
-    there.add_argument("--part", type=float, default=60.0, help="largest part in MiB")
+    there.add_argument("--part", type=float, default=24.0, help="largest part in MiB")
     there.add_argument("--wheels", action="store_true", help="requirements too, but for PyTorch")
+    there.add_argument("--python", help="that machine's, for the wheels: 3.12")
+    there.add_argument("--large", action="store_true", help="weights above 8 MiB too")
     there.set_defaults(run=bundle)
     back = commands.add_parser("pack", help=pack.__doc__)
     back.add_argument("folder", help="for the parts; empty")
     back.add_argument("--part", type=float, default=16.0, help="largest part in MiB")
     back.add_argument("--last", help="what was finished this long ago at most: 30m, 2h")
+    back.add_argument("--large", action="store_true", help="weights above 8 MiB too")
     back.set_defaults(run=pack)
     home = commands.add_parser("merge", help=merge.__doc__)
     home.add_argument("folder", help="parts, or a folder with results/ and weights/")
@@ -234,7 +283,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads has enough, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ValueError as error:
+    except KeyboardInterrupt:
+        print("washout: interrupted; what was stored stays", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, subprocess.CalledProcessError, tarfile.TarError) as error:
         print(f"washout: {error}", file=sys.stderr)
         return 2
 

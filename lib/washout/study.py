@@ -9,32 +9,29 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shlex
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import Timeout
 from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm import tqdm
 
-from washout import weights
+from washout import failures, weights
 from washout.checks import check_choice, check_device
 from washout.data import Dataset
-from washout.executors import as_done
+from washout.executors import Answer, as_done
+from washout.failures import Failed
 from washout.files import Busy, write_whole
 from washout.inference import exact
-from washout.paths import data_folder, project_root, results_folder, weights_folder
+from washout.paths import data_folder, results_folder, weights_folder
+from washout.provenance import commit, device_name, versions
 from washout.store import Row, Spec, Store, fingerprint
 from washout.training import Recipe, Trained, trained
 
@@ -68,12 +65,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Missing:
-    """A row that is not there, and the command that computes it."""
+    """A row that is not there, and the command that computes it.
+
+    Attributes:
+        error: why it failed, in a line; empty if it was not tried.
+    """
 
     table: str
     spec: Spec
     command: str
     stale: bool = False
+    error: str = ""
 
 
 @dataclass
@@ -90,6 +92,10 @@ class Study:
         rows_since, weights_since: unix times; what is older is made again.
         deadline: unix time after which no new row is begun.
         patient: wait for rows and weights that another process is at, or leave them out.
+        run: unix time at which a run began that goes on past rows that fail: each is told in a
+            line, and so are those that need it. None raises what is wrong, for a reader to see.
+        elsewhere: rows are computed on other machines: what ``auto`` and ``cuda`` are is found out
+            there.
     """
 
     chapter: str
@@ -102,6 +108,8 @@ class Study:
     weights_since: float = 0.0
     deadline: float = float("inf")
     patient: bool = True
+    run: float | None = None
+    elsewhere: bool = False
     progress: bool = True
     data: Path = field(default_factory=data_folder)
     results: Path = field(default_factory=results_folder)
@@ -109,7 +117,8 @@ class Study:
 
     def __post_init__(self) -> None:
         check_choice(self.profile, PROFILES, "profile")
-        self.device = str(check_device(self.device))
+        if not self.elsewhere:
+            self.device = str(check_device(self.device))
         commit()  # of the code that is running, before anybody changes it on disk
 
     # ---- folders -------------------------------------------------------------------------------
@@ -148,17 +157,20 @@ class Study:
 
         Raises:
             Busy: another process is training it, and the study is not patient.
+            Failed: it failed, in a run that goes on past that.
         """
-        return trained(
-            recipe,
-            data=data,
-            search=self.weight_folders,
-            write=write or self.weights_write,
-            device=self.device,
-            since=self.weights_since,
-            progress=self.progress,
-            patient=self.patient,
-        )
+        home, key = write or self.weights_write, recipe.key()
+        with failures.noting(home / ".work" / f"{key}.failed", self.run, f"network {key}"):
+            return trained(
+                recipe,
+                data=data,
+                search=self.weight_folders,
+                write=home,
+                device=self.device,
+                since=self.weights_since,
+                progress=self.progress,
+                patient=self.patient,
+            )
 
     def stored_hash(self, recipe: Recipe) -> str | None:
         """The hash of the weights that a recipe led to, if they are known."""
@@ -210,6 +222,7 @@ class Study:
 
         Raises:
             Busy: another process is computing it, and the study is not patient.
+            Failed: it failed, in a run that goes on past that.
         """
         rows = [store.rows(table.name) for store in self.stores]
         own = replace(self, exact=True)
@@ -229,32 +242,52 @@ class Study:
         """
         rows = [store.rows(table.name) for store in self.stores]
         found: list[Row | None] = [self._best(table, spec, rows) for spec in specs]
+        failed: dict[int, str] = {}
         todo = [index for index, row in enumerate(found) if row is None]
         if todo and self.compute:
             bar = tqdm(total=len(todo), desc=table.name, disable=not self.progress, leave=False)
             with bar:
-                for index, row in self._work(table, specs, todo, executor):
-                    found[index] = row
+                for index, made in self._work(table, specs, todo, executor):
+                    if isinstance(made, Row):
+                        found[index] = made
+                    else:
+                        failed[index] = made
                     bar.update()
             self.store.tidy(table.name)
-        return [row or self._missing(table, spec) for row, spec in zip(found, specs, strict=True)]
+        return [
+            row or self._missing(table, spec, failed.get(index, ""))
+            for index, (row, spec) in enumerate(zip(found, specs, strict=True))
+        ]
 
-    def _work(self, table: Table, specs: Sequence[Spec], todo: list[int], executor):
+    def _work(
+        self, table: Table, specs: Sequence[Spec], todo: list[int], executor: Executor | None
+    ) -> Iterator[tuple[int, Row | str]]:
+        """Rows as they are done, by their place; or, in a line, why one failed."""
         if executor is None:
             # Rows that another process is computing come last: by then they may be stored.
             for patient in (False, True) if self.patient else (False,):
                 for index in list(todo):
                     if time.time() >= self.deadline:
                         return
-                    row = self._claimed(table, specs[index], patient)
-                    if row is not None:
+                    made = self._made(table, specs[index], patient)
+                    if made is not None:
                         todo.remove(index)
-                        yield index, row
+                        yield index, made
             return
         calls = {index: (self, table, specs[index]) for index in todo}
-        for index, row in as_done(executor, _compute_claimed, calls, self.deadline):
-            if row is not None:
-                yield index, row
+        for index, made in as_done(executor, _made_elsewhere, calls, self.deadline):
+            if made is Answer.DIED:
+                made = f"{self._words(table, specs[index])}: {made.value}"
+            if isinstance(made, str):
+                failures.tell(made)
+            yield index, made
+
+    def _made(self, table: Table, spec: Spec, patient: bool) -> Row | str | None:
+        """``_claimed``; or, in a run that goes on past rows that fail, why this one failed."""
+        try:
+            return self._claimed(table, spec, patient)
+        except Failed as error:
+            return str(error)
 
     def _claimed(self, table: Table, spec: Spec, patient: bool = True) -> Row | None:
         """Compute a row unless another process is at it; then wait for its row, or return None.
@@ -275,7 +308,8 @@ class Study:
                 and self._current(stored, table)
             ):
                 return stored
-            return self._computed(table, spec)
+            with failures.noting(self._note(table, key), self.run, self._words(table, spec)):
+                return self._computed(table, spec)
         except Busy:  # what the row needs
             return None
         finally:
@@ -298,11 +332,21 @@ class Study:
         self.store.append(row)
         return row
 
-    def _missing(self, table: Table, spec: Spec) -> Missing:
+    def _note(self, table: Table, key: str) -> Path:
+        return self.store.folder / ".work" / f"{table.name}-{key}.failed"
+
+    def _words(self, table: Table, spec: Spec) -> str:
+        about = ", ".join(f"{name} {value}" for name, value in spec.items())
+        return f"{self.chapter} {table.name} ({about})"
+
+    def _missing(self, table: Table, spec: Spec, error: str = "") -> Missing:
         command = f"python -m washout results --chapter {self.chapter.removeprefix('chapter')}"
         command += f" --profile {self.profile} --table {table.name}"
         command = " ".join([command, *map(shlex.quote, table.flags(spec))])
-        return Missing(table.name, spec, command, stale=self._is_stale(table, spec))
+        if self.run is not None and not error:  # by another process?
+            key = Row(table.name, self.profile, spec, {}, {}).key
+            error = failures.noted(self._note(table, key), self.run)
+        return Missing(table.name, spec, command, self._is_stale(table, spec), error)
 
     def images(self, reference: dict[str, Any]) -> np.ndarray:
         """uint8 images that a row refers to."""
@@ -342,8 +386,12 @@ class Study:
             lock.release()
 
 
-def _compute_claimed(study: Study, table: Table, spec: Spec) -> Row | None:
-    return study._claimed(table, spec)
+def _made_elsewhere(study: Study, table: Table, spec: Spec) -> Row | str:
+    """On a worker: it leaves what others are at to them, and computes another row meanwhile."""
+    made = replace(study, elsewhere=False, patient=False)._made(table, spec, patient=False)
+    if made is None:
+        raise Busy(f"{table.name}: a row is being computed")
+    return made
 
 
 def _plain(values: dict[str, Any], store: Store) -> dict[str, Any]:
@@ -363,35 +411,3 @@ def _plain(values: dict[str, Any], store: Store) -> dict[str, Any]:
         return float(f"{value:.6g}") if isinstance(value, float) else value
 
     return plain(values)
-
-
-def device_name(device: str) -> str:
-    """``cuda (NVIDIA H200)``, or ``cpu (2 threads)``."""
-    if device.startswith("cuda"):
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({torch.get_num_threads()} threads)"
-
-
-def versions() -> dict[str, str]:
-    """Of the libraries that results depend on; recorded, but no reason to compute again."""
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "numpy")},
-    }
-
-
-@cache
-def commit() -> str:
-    """The checkout's commit at the first call, ``+`` if files differ from it, or ``unknown``."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(project_root()), *words], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "lib", "book")
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

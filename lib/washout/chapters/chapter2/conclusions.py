@@ -38,7 +38,9 @@ def _explained(grid: Grid, dataset: str) -> str:
     """What each plain defense leaves at the smallest change, with the budget, and of clean."""
     eps = "0.3" if kind(dataset) == "gray" else "8/255"
     searched, spent = ("fgsm-min", "pgd-min"), (f"fgsm-{eps}", f"pgd-{eps}")
-    said, kept, lost = [], [], []
+    said: list[str] = []
+    kept: list[str] = []
+    lost: list[str] = []
     for defense in PLAIN:
         found = [grid.mean(dataset, labels, [defense]) for labels in (searched, spent)]
         clean = grid.clean(dataset, defense)

@@ -29,11 +29,15 @@ status: $(READY)
 	$(BIN)/python -m washout status
 
 # What a machine without a network needs for rows that are missing, in parts; and rows back:
-# make bundle PROFILE=paper DIR=out/bundle, make merge DIR=out/back
-DIR ?= out/bundle
+# make bundle PROFILE=paper OPTIONS="--chapter 3 --wheels --python 3.12", make merge DIR=out/back
+DIR     ?=
+OPTIONS ?=
 bundle: $(READY)
-	$(BIN)/python -m washout bundle $(DIR) --profile $(PROFILE)
+	$(BIN)/python -m washout bundle $(or $(DIR),out/bundle) --profile $(PROFILE) $(OPTIONS)
 
+ifeq ($(filter merge,$(MAKECMDGOALS))$(DIR),merge)
+$(error merge: DIR is not given; name the folder of the parts that came back: make merge DIR=out/back)
+endif
 merge: $(READY)
 	$(BIN)/python -m washout merge $(DIR)
 

@@ -1,6 +1,7 @@
 """Moving work to a machine without a network, and rows and weights back."""
 
 from washout.moving.merging import Merged, merge
-from washout.moving.sending import bundle, pack
+from washout.moving.parts import MANIFEST
+from washout.moving.sending import Packed, bundle, pack
 
-__all__ = ["Merged", "bundle", "merge", "pack"]
+__all__ = ["MANIFEST", "Merged", "Packed", "bundle", "merge", "pack"]

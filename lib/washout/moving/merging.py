@@ -1,6 +1,7 @@
-"""Rows and weights that were made elsewhere: taken one by one, as far as they belong here.
+"""Rows and networks that were made elsewhere: taken one by one, as far as they belong here.
 
-A row belongs here if the plan has it and it depends on what this checkout depends on.
+A row belongs here if the plan has it and it depends on what this checkout depends on, a network if
+a row of the plans depends on it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from washout import chapters
+from washout import chapters, weights
 from washout.files import write_whole
 from washout.moving.parts import MANIFEST, opened
 from washout.moving.sending import pictures
 from washout.store import Row, Store
-from washout.study import Study
+from washout.study import PROFILES, Study
 from washout.training import Recipe
 
 
@@ -36,6 +37,17 @@ class Merged:
     weights: int = 0
     known: int = 0
     refused: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Asking(Study):
+    """A study that notes which recipes its rows ask for."""
+
+    asked: set[str] = field(default_factory=set)
+
+    def stored_hash(self, recipe: Recipe) -> str | None:
+        self.asked.add(recipe.key())
+        return None
 
 
 def merge(folder: Path, study: Study) -> Merged:
@@ -60,8 +72,10 @@ def _merged(folder: Path, study: Study) -> Merged:
         raise ValueError(
             f"{folder} holds neither {MANIFEST} nor results/ or weights/; name a folder that does"
         )
-    for path in sorted((folder / "weights").rglob("*.json")):
-        why = _take_weights(path, folder / "weights", study)
+    records = sorted((folder / "weights").rglob("*.json"))
+    planned = _planned_networks(study) if records else set()
+    for path in records:
+        why = _take_weights(path, folder / "weights", study, planned)
         done.weights += why is None
         done.refused += [f"{path.name}: {why}"] if why else []
     for place in sorted((folder / "results").glob("chapter*")):
@@ -72,31 +86,49 @@ def _merged(folder: Path, study: Study) -> Merged:
     return done
 
 
-def _take_weights(path: Path, root: Path, study: Study) -> str | None:
+# ---- networks ----------------------------------------------------------------------------------
+def _planned_networks(study: Study) -> set[str]:
+    """Keys of the recipes that rows of the chapters' plans depend on, at any profile."""
+    asked: set[str] = set()
+    for name in chapters.NAMES:
+        for profile in PROFILES:
+            asking = Asking(
+                name, profile=profile, compute=False, results=study.results, asked=asked
+            )
+            for table, specs in chapters.get(name).plan(asking):
+                for spec in specs:
+                    table.depends(spec, asking)
+    return asked
+
+
+def _take_weights(path: Path, root: Path, study: Study, planned: set[str]) -> str | None:
     """Copy a record and its weights; or say why not."""
     try:
         record = json.loads(path.read_text())
         made = {**record["recipe"]}
         made["model_args"] = tuple((name, _tuples(value)) for name, value in made["model_args"])
-        key, name = Recipe(**made).key(), record["hash"]
+        key, name, _ = Recipe(**made).key(), record["hash"], float(record["trained_at"])
+        content = path.with_name(f"{name}.safetensors")
     except (ValueError, KeyError, TypeError) as error:
         return f"no record of trained weights ({error!r})"
     if key != path.stem:
         return f"its recipe is {key}"
-    content = path.with_name(f"{name}.safetensors")
     raw = content.read_bytes() if content.is_file() else b""
     if raw and hashlib.sha256(raw).hexdigest()[: len(name)] != name:
         return f"{content.name} is truncated or altered"
     target = study.weights / path.parent.relative_to(root)
     if not raw and target.name != "large":
         return f"{content.name} is missing"
-    here = target / path.name
-    if here.is_file():
-        known = json.loads(here.read_text())["hash"]
-        return None if known == name else f"other weights of that recipe are here ({known})"
-    if raw:
-        write_whole(target / content.name, raw)
-    write_whole(here, path.read_bytes())
+    known = weights.find([study.weights], key)
+    if known and known[1]["hash"] != name:
+        return f"other weights of that recipe are here ({known[1]['hash']})"
+    if not known and key not in planned:
+        return "no row of the plans depends on it"
+    home = known[0] if known else target
+    if raw and not (home / content.name).is_file():  # of large networks the record may come first
+        write_whole(home / content.name, raw)
+    if not known:
+        write_whole(home / path.name, path.read_bytes())
     return None
 
 
@@ -104,27 +136,32 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
+# ---- rows --------------------------------------------------------------------------------------
 def _take_rows(source: Store, study: Study, done: Merged) -> None:
     """Append the rows that the plan has and that depend on what is here."""
+    why: Counter[str] = Counter()
+    found: dict[str, list[Row]] = {}
+    for name in source.tables():
+        rows = list(source.rows(name).values())
+        found[name] = [row for row in rows if _whole(row)]
+        why[f"{name}: no whole rows"] += len(rows) - len(found[name])
     planned: dict[str, Any] = {}
-    found = {table: source.rows(table) for table in source.tables()}
-    for profile in sorted({row.profile for rows in found.values() for row in rows.values()}):
+    for profile in sorted({row.profile for rows in found.values() for row in rows}):
         own = study._at(profile)
         for table, specs in chapters.get(study.chapter).plan(own):
             for spec in specs:
                 planned[Row(table.name, profile, spec, {}, {}).key] = table
-    why: Counter[str] = Counter()
     for name, rows in found.items():
         stored = study.store.rows(name)
-        for key, row in rows.items():
-            if key not in planned:
+        for row in rows:
+            if row.key not in planned:
                 why[f"{name}, {row.profile}: not in the plan"] += 1
                 continue
-            differing = _differing(row, study, planned[key])
+            differing = _differing(row, study, planned[row.key])
             if differing:
                 why[f"{name}, {row.profile}: made with another {differing}"] += 1
                 continue
-            known = stored.get(key)
+            known = stored.get(row.key)
             if (
                 known
                 and known.depends == row.depends
@@ -140,7 +177,19 @@ def _take_rows(source: Store, study: Study, done: Merged) -> None:
             done.rows += 1
         if name in {table.name for table in planned.values()} and done.rows:
             study.store.tidy(name)
-    done.refused += [f"{study.chapter} {reason} ({count} rows)" for reason, count in why.items()]
+    done.refused += [
+        f"{study.chapter} {reason} ({count} rows)" for reason, count in why.items() if count
+    ]
+
+
+def _whole(row: Row) -> bool:
+    """Whether a row has all that is looked at here, in particular when it was finished."""
+    parts = (row.spec, row.depends, row.values, row.run)
+    return (
+        all(isinstance(part, dict) for part in parts)
+        and isinstance(row.run.get("finished"), (int, float))
+        and row.profile in PROFILES
+    )
 
 
 def _differing(row: Row, study: Study, table: Any) -> str:

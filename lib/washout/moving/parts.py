@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -82,11 +84,16 @@ def opened(folder: Path, target: Path) -> None:
     """Unpack the parts in ``folder`` into ``target``.
 
     Raises:
-        ValueError: a part is missing or altered.
+        ValueError: no manifest of parts; a part is missing or altered; no archive in them.
     """
-    manifest = json.loads((folder / MANIFEST).read_text())
+    try:
+        sums = dict(json.loads((folder / MANIFEST).read_text())["parts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder / MANIFEST} does not list parts ({error!r}); bring it again"
+        ) from error
     with tempfile.TemporaryFile() as archive:
-        for name, expected in manifest["parts"].items():
+        for name, expected in sums.items():
             path = folder / name
             content = path.read_bytes() if path.is_file() else b""
             if hashlib.sha256(content).hexdigest() != expected:
@@ -94,5 +101,10 @@ def opened(folder: Path, target: Path) -> None:
                 raise ValueError(f"{path} is {state}; bring it again, nothing was taken")
             archive.write(content)
         archive.seek(0)
-        with tarfile.open(fileobj=archive, mode="r:gz") as packed:
-            packed.extractall(target, filter="data")
+        try:
+            with tarfile.open(fileobj=archive, mode="r:gz") as packed:
+                packed.extractall(target, filter="data")
+        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(
+                f"the parts in {folder} cannot be unpacked ({error}); pack them again"
+            ) from error

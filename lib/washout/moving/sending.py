@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from washout import chapters
 from washout.files import write_whole
 from washout.moving.parts import in_parts
 from washout.paths import data_folder, project_root
+from washout.provenance import COMMIT, commit
 from washout.store import Store
 from washout.study import Missing, Study
 
@@ -41,7 +41,14 @@ def missing(study: Study, numbers: Sequence[str]) -> dict[str, list[Missing]]:
 
 
 def bundle(
-    folder: Path, profile: str, numbers: Sequence[str], size: float = 60.0, wheels: bool = False
+    folder: Path,
+    profile: str,
+    numbers: Sequence[str],
+    size: float = 24.0,
+    *,
+    wheels: bool = False,
+    python: str | None = None,
+    large: bool = False,
 ) -> dict[str, int]:
     """Pack the project and the data that its missing rows need.
 
@@ -49,14 +56,18 @@ def bundle(
         folder: for the parts.
         profile: whose rows are to be computed there.
         numbers: chapters.
-        size: of a part, in MiB.
+        size: of a part, in MiB. Two parts of the default size, or one beside the project's files,
+            stay within 64.
         wheels: also what pip finds for the package's requirements, but for PyTorch.
+        python: the version that the wheels are for, such as ``3.12``; this one's by default.
+        large: weights of large networks too. Where only the record is, a row that needs one has it
+            trained again, to another hash, and is not taken back.
 
     Returns:
         How many rows of each chapter are missing.
 
     Raises:
-        ValueError: no checkout with git, data that are not here, nothing missing.
+        ValueError: no checkout with git, data that are not here, nothing missing, no wheels.
     """
     study = Study("", profile=profile, exact=True, compute=False, progress=False, local=False)
     rows = missing(study, numbers)
@@ -72,18 +83,34 @@ def bundle(
                     f"{name}: {path} is missing; see the README on data, or WASHOUT_DATA"
                 )
             files.append((path, f"data/{place}"))
+    if large:
+        found = sorted((study.weights / "large").glob("*.safetensors"))
+        files += [(path, f"weights/large/{path.name}") for path in found]
     counts = {name: len(found) for name, found in rows.items()}
     with tempfile.TemporaryDirectory() as work:
         if wheels:
-            files += [(path, f"wheels/{path.name}") for path in _wheels(Path(work))]
-        commands = [
-            f"python -m washout results --chapter {name.removeprefix('chapter')} "
-            f"--profile {profile} --device cuda --limit 9m"
-            for name, count in counts.items()
-            if count
-        ]
-        in_parts(folder, files, size, {"profile": profile, "missing": counts, "then": commands})
+            files += [(path, f"wheels/{path.name}") for path in _wheels(Path(work), python)]
+        made = Path(work) / COMMIT
+        made.write_text(commit() + "\n")
+        files.append((made, COMMIT))
+        about = {"profile": profile, "missing": counts, "then": _then(profile, counts, wheels)}
+        in_parts(folder, files, size, about)
     return counts
+
+
+def _then(profile: str, counts: Mapping[str, int], wheels: bool) -> list[str]:
+    """The commands for that machine, which has PyTorch and most of the requirements."""
+    lines = ["export PYTHONPATH=lib WASHOUT_DATA=data"]
+    if wheels:
+        needs = "--find-links wheels -r wheels/requirements.txt"
+        lines.append(f"python3 -m pip install --no-index {needs}")
+    lines += [
+        f"python3 -m washout results --chapter {name.removeprefix('chapter')} "
+        f"--profile {profile} --device cuda --limit 6m"
+        for name, count in counts.items()
+        if count
+    ]
+    return [*lines, "python3 -m washout pack out/back"]
 
 
 def _source() -> list[Path]:
@@ -99,55 +126,89 @@ def _source() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def _wheels(folder: Path) -> list[Path]:
+def _wheels(folder: Path, python: str | None) -> list[Path]:
+    """What pip finds for the requirements and what these require, and the list of the former."""
+    if python is not None and not re.fullmatch(r"3\.\d+", python):
+        raise ValueError(f"python: got {python!r}; allowed are versions such as 3.12")
     project = tomllib.loads((project_root() / "pyproject.toml").read_text())["project"]
     names = {need: re.split(r"[<>=!~\[; ]", need)[0] for need in project["dependencies"]}
     wanted = [need for need, name in names.items() if name not in ELSEWHERE]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:",
-         "-d", str(folder), *wanted],
-        check=True,
-    )  # fmt: skip
-    return sorted(folder.glob("*.whl"))
+    (folder / "requirements.txt").write_text("".join(f"{need}\n" for need in wanted))
+    words = [sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:"]
+    words += ["--python-version", python] if python else []
+    try:
+        subprocess.run(
+            [*words, "-d", str(folder), *wanted], check=True, capture_output=True, text=True
+        )
+    except subprocess.CalledProcessError as error:
+        lines = [line for line in error.stderr.splitlines() if line.startswith("ERROR")]
+        last = lines[-1] if lines else error
+        raise ValueError(
+            f"wheels: pip could not download them ({last}); go without if that machine has the "
+            "packages, or name another version of Python"
+        ) from error
+    return sorted(folder.iterdir())
 
 
-def pack(folder: Path, study: Study, size: float = 16.0, since: float = 0.0) -> int:
-    """Pack stored rows and weights, of large ones the records, to bring them back.
+class Packed(NamedTuple):
+    """How many rows were packed, and how many stay since their pictures are not here."""
+
+    rows: int
+    left: int
+
+
+def pack(
+    folder: Path, study: Study, size: float = 16.0, since: float = 0.0, large: bool = False
+) -> Packed:
+    """Pack stored rows and networks to bring them back.
+
+    Rows whose pictures are not here came with a bundle, which leaves pictures out: they stay.
 
     Args:
         folder: for the parts.
         study: whose results and weights.
         since: unix time; what was finished before stays.
-
-    Returns:
-        How many rows were packed.
+        large: weights of large networks too; their records go in any case.
     """
-    count = 0
+    files: dict[str, Path] = {}  # by their paths in the archive
+    count = left = 0
     with tempfile.TemporaryDirectory() as work:
         for chapter in sorted(path for path in study.results.glob("chapter*") if path.is_dir()):
-            source, target = Store(chapter), Store(Path(work) / "results" / chapter.name)
+            source, home = Store(chapter), f"results/{chapter.name}"
             for table in source.tables():
+                lines = []
                 for row in source.rows(table).values():
-                    if row.run["finished"] < since:
+                    if row.run.get("finished", 0.0) < since:
                         continue
-                    for name in pictures(row.values):
-                        content = (source.folder / "images" / name).read_bytes()
-                        write_whole(target.folder / "images" / name, content)
-                    target.append(row)
-                    count += 1
-        for place in (study.weights, study.weights / "large"):
-            target = Path(work) / "weights" / place.relative_to(study.weights)
-            for path in place.glob("*.json"):
-                record = json.loads(path.read_text())
-                if record["trained_at"] < since:
-                    continue
-                target.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, target)
-                if place == study.weights:
-                    shutil.copy(path.with_name(f"{record['hash']}.safetensors"), target)
-        files = [(path, path.name) for path in sorted(Path(work).iterdir())]
-        in_parts(folder, files, size, {"rows": count})
-    return count
+                    own = {
+                        f"{home}/images/{name}": source.folder / "images" / name
+                        for name in pictures(row.values)
+                    }
+                    if not all(path.is_file() for path in own.values()):
+                        left += 1
+                        continue
+                    files |= own
+                    lines.append(f"{row.line()}\n")
+                if lines:
+                    files[f"{home}/{table}.jsonl"] = Path(work) / home / f"{table}.jsonl"
+                    write_whole(files[f"{home}/{table}.jsonl"], "".join(lines).encode())
+                count += len(lines)
+        files |= _networks(study.weights, since, large)
+        in_parts(folder, [(path, name) for name, path in files.items()], size, {"rows": count})
+    return Packed(count, left)
+
+
+def _networks(folder: Path, since: float, large: bool) -> dict[str, Path]:
+    """Records and weights, by their paths in the archive."""
+    found = []
+    for place in (folder, folder / "large"):
+        for path in sorted(place.glob("*.json")):
+            record = json.loads(path.read_text())
+            if record["trained_at"] >= since:
+                found.append(path)
+                if large or place == folder:
+                    found.append(place / f"{record['hash']}.safetensors")
+    return {f"weights/{path.relative_to(folder)}": path for path in found if path.is_file()}
 
 
 def pictures(values: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -142,6 +143,7 @@ def trained(
             # By another process meanwhile?
             found = weights.find(folders, recipe.key(), since, whole=True)
             if found is None:
+                _warn_of_another(weights.find(folders, recipe.key(), since), recipe.key())
                 if not isinstance(data, Dataset):
                     data = data() if data else datasets.load(recipe.data, folder)
                     _check_name(data, recipe)
@@ -161,6 +163,18 @@ def trained(
 def _check_name(data: Dataset, recipe: Recipe) -> None:
     if data.name != recipe.data:
         raise ValueError(f"data: got {data.name}, but the recipe names {recipe.data}")
+
+
+def _warn_of_another(known: tuple[Path, dict[str, Any]] | None, key: str) -> None:
+    """Say so in a line, if a network of which only the record is here is to be trained again."""
+    if known:
+        home, record = known
+        print(
+            f"washout: only the record of {key} is here, so it is trained again; where the record "
+            "comes from, rows made with other weights are refused. To keep to its own, bring "
+            f"{home / record['hash']}.safetensors",
+            file=sys.stderr,
+        )
 
 
 def _train(

@@ -38,7 +38,7 @@ def test_rows_pictures_and_weights_come_back(tmp_path, chapter):
     assert (here.images(rows[2].values["images"]) == PICTURE + 2).all()
     assert network(here).hash == made.hash
     again = moving.merge(tmp_path / "parts", here)
-    assert (again.rows, again.known, again.refused) == (0, 3, [])
+    assert (again.rows, again.known, again.weights, again.refused) == (0, 3, 0, [])
 
 
 def test_rows_from_here_stay_there_without_their_pictures(tmp_path, chapter, monkeypatch):

@@ -102,7 +102,7 @@ def _planned_networks(study: Study) -> set[str]:
 
 
 def _take_weights(path: Path, root: Path, study: Study, planned: set[str]) -> str | None:
-    """Copy a record and its weights; or say why not."""
+    """Copy a record and its weights, or say why not; nothing, if they are here already."""
     try:
         record = json.loads(path.read_text())
         made = {**record["recipe"]}
@@ -127,6 +127,8 @@ def _take_weights(path: Path, root: Path, study: Study, planned: set[str]) -> st
     home = known[0] if known else target
     if raw and not (home / content.name).is_file():  # of large networks the record may come first
         write_whole(home / content.name, raw)
+    elif known:
+        return ""
     if not known:
         write_whole(home / path.name, path.read_bytes())
     return None

@@ -1,6 +1,6 @@
 """How short Carlini and Wagner's attack may be: median L2 beside the full one's.
 
-    python benchmarks/cw_short.py --threads 2
+    python benchmarks/cw_short.py --threads 1 --images 40 --lengths 50 100 200
 
 Chapter 2's networks of profile ``laptop`` and validation images, so that nothing is chosen on an
 image that is reported on. The full attack is the chapter's; short ones differ in steps and rate.

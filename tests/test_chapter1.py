@@ -198,3 +198,23 @@ def test_who_guesses_at_random_is_no_better_than_who_follows_the_gradient(study)
     assert often["correct"] <= once["correct"] <= guessed["correct"]
     assert guessed["correct"] == sum(guessed["right"])
     assert {"nothing"} < {spec["knows"] for spec in ch.knowing({**base, "net": "cnn"})}
+
+
+def test_what_only_a_gpu_is_planned_for_comes_out_in_small(study):
+    """Another seed, and the network that is trained to the end."""
+    base = ch.about("digits", 1, study)
+    clean, hit = study.table(
+        ch.CURVE,
+        [
+            {**base, "attack": "none"},
+            {**base, "attack": "fgsm", **ch.sizes("digits", "fgsm", 1)[0]},
+        ],
+    )
+    assert isinstance(clean, Row)
+    assert isinstance(hit, Row)
+    assert clean.values["n"] == hit.values["n"]
+    for table, specs in ch.longer(study, 0, "digits"):
+        for row in study.table(table, specs):
+            assert isinstance(row, Row)
+            assert row.spec["net"] == "cnn-long"
+            assert row.values["correct" if table != ch.CURVE else "n"] > 0

@@ -175,13 +175,13 @@ def knowing(base: Spec) -> list[Spec]:
     return rows
 
 
-def longer(study: Study, seed: int) -> list[tuple[Table, list[Spec]]]:
+def longer(study: Study, seed: int, name: str = "cifar10") -> list[tuple[Table, list[Spec]]]:
     """CIFAR-10's network trained to the end, against FGSM."""
-    base = {**about("cifar10", seed, study), "net": "cnn-long"}
-    hit = [{**base, "attack": "fgsm", **size} for size in sizes("cifar10", "fgsm", 0)]
+    base = {**about(name, seed, study), "net": "cnn-long"}
+    hit = [{**base, "attack": "fgsm", **size} for size in sizes(name, "fgsm", 1)]
     return [
         (BASELINE, [base]),
-        (BETA, [s for size in SHAPES["cifar10"] for s in beta_specs(base, study, size)]),
+        (BETA, [s for size in SHAPES[name] for s in beta_specs(base, study, size)]),
         (CURVE, [{**base, "attack": "none"}, *hit]),
     ]
 

@@ -15,7 +15,7 @@ from washout.store import Row
 from washout.study import Study, Table
 from washout.training import Recipe
 
-EVERY = int(os.environ.get("WASHOUT_EVERY", "9"))  # 1 computes all cells, which takes minutes
+EVERY = int(os.environ.get("WASHOUT_EVERY", "25"))  # 1 computes all cells, which takes minutes
 Plan = dict[Table, list]
 
 
@@ -53,6 +53,8 @@ def study(tmp_path_factory) -> Iterator[Study]:
     folder = tmp_path_factory.mktemp("paper")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(settings.PROFILES, "paper", profile)
+        less = replace(profile, sizes=(), whole=False, long=False, retrained=())
+        patch.setitem(settings.PROFILES, "laptop", less)
         patch.setattr(ch, "BUNDLED", ())
         patch.setattr(ch, "AUTO", ("digits", "photos"))
         patch.setattr(networks, "classifier_recipe", lambda *words: tiny(make(*words)))
@@ -75,7 +77,7 @@ def rows(request, study) -> dict[Table, list[Row]]:
     for table, specs in ch.plan(study, request.param):
         own = [spec for spec in specs if spec.get("whole") or "-" in spec["net"]]
         rest = [spec for spec in specs if spec not in own]
-        some = own[:: min(EVERY, 4)] + rest[::EVERY]
+        some = own[:: min(EVERY, 6)] + rest[::EVERY]
         chosen = specs if table in (ch.VQ, ch.BASELINE) else some
         found[table] = study.table(table, chosen)
     return found

@@ -74,6 +74,25 @@ def test_what_is_busy_is_tried_again_while_others_are_done(monkeypatch):
     assert 1 <= tries.count(0) < 4
 
 
+def test_who_went_down_with_another_gets_a_turn_alone():
+    class KilledWorker(Exception):
+        """What Dask calls it."""
+
+    tries = []
+
+    def work(i):
+        tries.append(i)
+        if i == 0 or (i == 1 and tries.count(1) == 1):
+            raise KilledWorker
+        return i
+
+    with ThreadPoolExecutor(1) as pool:
+        found = dict(as_done(pool, work, {i: (i,) for i in range(4)}))
+    assert found == {0: executors.Answer.DIED, 1: 1, 2: 2, 3: 3}
+    assert sorted(tries) == [0, 0, 1, 1, 2, 3]
+    assert tries[:4] == [0, 1, 2, 3]  # a turn alone, when all others are done
+
+
 def test_a_row_that_another_process_is_at_keeps_no_worker_waiting(tmp_path, monkeypatch):
     monkeypatch.setattr(executors, "PAUSE", 0.1)
     study = make_study(tmp_path)

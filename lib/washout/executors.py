@@ -60,8 +60,9 @@ def as_done(
 ) -> Iterator[tuple[int, Any]]:
     """Results of ``function(*call)`` by the calls' keys, in the order in which they are done.
 
-    A call that raises ``Busy`` is made again a little later. One that takes its worker down again
-    and again yields ``Answer.DIED``. Other errors are raised.
+    A call that raises ``Busy`` is made again a little later. One whose worker goes down again and
+    again is made once more when all others are done, for it may only have waited beside the one
+    that takes workers down; then it yields ``Answer.DIED``. Other errors are raised.
 
     Args:
         deadline: unix time after which no call is begun, by the worker's clock; those under way
@@ -73,22 +74,27 @@ def as_done(
     pending: dict[Future, int] = {}
     later: dict[int, float] = {}
     tries: Counter[int] = Counter()
+    suspects: list[int] = []
+    alone: set[int] = set()
 
     def submit(key: int) -> None:
         pending[executor.submit(_in_time, deadline, function, *calls[key])] = key
 
     for key in calls:
         submit(key)
-    while pending or later:
+    while pending or later or suspects:
         now = time.time()
         late = now >= deadline
         if late:
             later.clear()
+            suspects.clear()
             if not pending:
                 return
         for key in [key for key, moment in later.items() if moment <= now]:
             del later[key]
             submit(key)
+        if suspects and not pending and not later:
+            submit(suspects.pop())
         pause = LAST if late else min([now + POLL, deadline, *later.values()]) - now
         if not pending:
             time.sleep(pause)
@@ -102,6 +108,9 @@ def as_done(
             if answer is Answer.BUSY:
                 later[key] = time.time() + min(PAUSE * 2 ** tries[key], LONGEST)
                 tries[key] += 1
+            elif answer is Answer.DIED and key not in alone:
+                alone.add(key)
+                suspects.append(key)
             elif answer is not Answer.LATE:
                 yield key, answer
 

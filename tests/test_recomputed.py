@@ -18,6 +18,7 @@ import pytest
 
 from washout import chapters
 from washout.chapters.bits import unpacked
+from washout.chapters.chapter2.settings import CAPPED
 from washout.metrics import wilson
 from washout.paths import data_folder, project_root, results_folder
 from washout.store import Row, Store
@@ -69,6 +70,7 @@ def candidates(study: Study, table: Table, shared: str) -> list[Row]:
         if row.profile == "laptop"
         and row.spec["dataset"] in NEEDS
         and shipped(row)
+        and row.spec.get("attack") not in CAPPED  # made of another attack's images
         and cost(row, store, shared) < CHEAP
         and study._current(row, table)
     ]

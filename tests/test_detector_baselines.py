@@ -14,6 +14,7 @@ from torch import nn
 from washout import detectors, metrics
 from washout.attacks import run
 from washout.detectors import Detector, PCADetector, fit_detector, two_sample
+from washout.models import ResNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -123,6 +124,49 @@ def test_images_and_any_network_with_one_logit_can_be_trained():
         )  # fmt: skip
         found = detector(images[150:]).detach().reshape(-1)
         assert metrics.auc(found[label[150:]], found[~label[150:]]).value > 0.9
+
+
+def test_dropout_keeps_a_detector_from_knowing_its_training_data_by_heart():
+    def points(count, value):  # a weak signal in a few of many features
+        features = torch.randn(count, 300, generator=seed(value))
+        label = torch.rand(count, generator=seed(value + 1)) < 0.5
+        features[label, :10] += 0.5
+        return features, label
+
+    found = []
+    for dropout in (0.0, 0.3):
+        detector = Detector(300, generator=seed(), dropout=dropout)
+        history = fit_detector(
+            detector, *points(400, 10), points(400, 20), epochs=15, patience=15, generator=seed()
+        )
+        found.append(history[-1])
+        again = Detector(300, generator=seed(), dropout=dropout)
+        fit_detector(
+            again, *points(400, 10), points(400, 20), epochs=15, patience=15, generator=seed()
+        )
+        probe = points(50, 30)[0]
+        assert torch.equal(detector.scores(probe), again.scores(probe))  # masks repeat too
+        assert torch.equal(detector.scores(probe), detector.scores(probe))  # and rest afterwards
+    assert found[0]["loss"] < found[1]["loss"]
+    assert found[1]["validation_loss"] < 0.8 * found[0]["validation_loss"]
+
+
+def test_half_precision_trains_a_network_on_images_as_well():
+    images = torch.rand(300, 3, 1, 1, generator=seed()).repeat(1, 1, 16, 16)
+    label = torch.arange(300) % 2 == 0
+    images[label] += 0.05 * torch.randn(150, 3, 16, 16, generator=seed(1))
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(0)
+        network = ResNet(3, 16, 1, widths=(8, 16), blocks=1)
+        history = fit_detector(
+            network, images[:200], label[:200], (images[200:], label[200:]), epochs=6,
+            batch_size=25, generator=seed(), precision=precision,
+        )  # fmt: skip
+        losses[precision] = min(row["validation_loss"] for row in history)
+        assert all(p.dtype == torch.float32 for p in network.parameters())
+    assert losses["bf16"] != losses["fp32"]
+    assert max(losses.values()) < 0.5
 
 
 # PCA
@@ -370,6 +414,8 @@ def train(features=POINTS, label=LABELS, validation=(POINTS, LABELS), **settings
         (lambda: train(epochs=0), r"epochs: got 0"),
         (lambda: train(patience=0), r"patience: got 0"),
         (lambda: train(lr=0), r"lr: got 0"),
+        (lambda: train(precision="fp16"), r"precision: got .fp16.; allowed are bf16, fp32"),
+        (lambda: Detector(3, dropout=1), r"dropout: got 1; allowed are numbers in \[0, 1\)"),
         (lambda: train(1e20 * POINTS, lr=1e30), r"diverged in epoch .*lower lr"),
         (lambda: PCADetector.fit(IMAGES * 255), r"images: .*\[0, 1\]"),
         (lambda: PCADetector.fit(IMAGES, 15), r"first: got 15; .* 16 values have 16 components"),

@@ -209,3 +209,15 @@ def test_an_artifact_that_another_process_is_at_is_left_by_who_does_not_wait(tmp
     assert torch.equal(study.artifact("shared", {"i": 1}, slow)["x"], torch.ones(2))
     again = replace(study, patient=False).artifact("shared", {"i": 1}, dict)
     assert torch.equal(again["x"], torch.ones(2))
+
+
+def test_of_an_artifact_some_tensors_alone_are_read(tmp_path):
+    study = Study("made", results=tmp_path, progress=False)
+
+    def make():
+        return {"x": torch.ones(2), "y": torch.zeros(3, dtype=torch.bool)}
+
+    assert set(study.artifact("parts", {"i": 1}, make, ("y",))) == {"y"}
+    assert set(study.artifact("parts", {"i": 1}, dict)) == {"x", "y"}  # all are kept
+    (read,) = study.artifact("parts", {"i": 1}, dict, ("x",)).values()
+    assert torch.equal(read, torch.ones(2))

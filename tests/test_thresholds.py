@@ -153,6 +153,20 @@ def test_single_threshold_is_the_best_of_all():
     assert choose_threshold(same, torch.tensor([True, True, True, False]))[1] == 0.75
 
 
+def test_balance_gives_each_kind_half_of_the_weight():
+    score, _, label = mixture(150, 1)
+    label = label & (torch.arange(150) % 4 > 0)  # few attacked ones
+    threshold, accuracy = choose_threshold(score, label, balance=True)
+
+    def balanced(bar: float) -> float:
+        flagged = score.double() > bar
+        return (flagged[label].double().mean() + (~flagged[~label]).double().mean()).item() / 2
+
+    assert accuracy == pytest.approx(balanced(threshold))
+    assert accuracy == pytest.approx(max(balanced(bar) for bar in [-99, *score.tolist()]))
+    assert choose_threshold(score, label)[1] > accuracy
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.05, 0.29, 0.5])
 def test_threshold_at_a_false_positive_rate_is_the_lowest_such(rate):
     clean = torch.randn(200, generator=seed()).mul(20).round() / 20

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 from filelock import Timeout
-from safetensors.torch import load_file, save
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -360,13 +361,18 @@ class Study:
 
     # ---- intermediate tensors ------------------------------------------------------------------
     def artifact(
-        self, name: str, key: dict[str, Any], make: Callable[[], dict[str, Tensor]]
+        self,
+        name: str,
+        key: dict[str, Any],
+        make: Callable[[], dict[str, Tensor]],
+        only: Sequence[str] = (),
     ) -> dict[str, Tensor]:
         """Tensors that several rows share, kept under ``results/local/artifacts``.
 
         Args:
             key: everything that they depend on (JSON values).
             make: computes them on a miss.
+            only: names of the tensors to read; all by default.
 
         Raises:
             Busy: another process is computing them, and the study is not patient.
@@ -381,7 +387,8 @@ class Study:
         try:
             if not path.is_file() or path.stat().st_mtime < self.rows_since:
                 write_whole(path, save({k: v.contiguous().cpu() for k, v in make().items()}))
-            return load_file(path)
+            with safe_open(path, "pt") as file:
+                return {word: file.get_tensor(word) for word in only or file.keys()}
         finally:
             lock.release()
 

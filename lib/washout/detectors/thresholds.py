@@ -134,12 +134,15 @@ def choose_thresholds(
     )
 
 
-def choose_threshold(scores: Tensor, is_adversarial: Tensor) -> tuple[float, float]:
+def choose_threshold(
+    scores: Tensor, is_adversarial: Tensor, *, balance: bool = False
+) -> tuple[float, float]:
     """One threshold on one score, for the baselines: flagged is what lies above it.
 
     Args:
         scores: (B,), of validation images.
         is_adversarial: (B,), bool.
+        balance: give each kind half of the weight, whatever their numbers.
 
     Returns:
         The threshold of the highest validation accuracy (the lowest such), and that accuracy.
@@ -148,12 +151,17 @@ def choose_threshold(scores: Tensor, is_adversarial: Tensor) -> tuple[float, flo
         ValueError: tensors that do not fit, NaN, or one of the two kinds of images missing.
     """
     score, label = _checked(scores, is_adversarial)
+    clean, attacked = score[~label], score[label]
     # One candidate below all scores lets everything be flagged.
     lowest = torch.nextafter(score.min(), score.new_tensor(-torch.inf))
     candidates = torch.cat([lowest[None], _near(score, score.min(), 1.0)])
-    right = _upto(score[~label], candidates) + int(label.sum()) - _upto(score[label], candidates)
-    best = int(right.argmax())
-    return candidates[best].item(), right[best].item() / len(score)
+    passed = _upto(clean, candidates).double()
+    found = len(attacked) - _upto(attacked, candidates).double()
+    accuracy = (passed + found) / len(score)
+    if balance:
+        accuracy = (passed / len(clean) + found / len(attacked)) / 2
+    best = int(accuracy.argmax())
+    return candidates[best].item(), accuracy[best].item()
 
 
 def threshold_at_fpr(clean: Tensor, rate: float) -> float:

@@ -14,6 +14,7 @@ from washout import data, weights
 from washout.data import Dataset, downloaded
 from washout.paths import data_folder
 from washout.status import status_frame
+from washout.study import Study
 from washout.training import Recipe, trained
 
 
@@ -70,3 +71,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def chapter4_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Chapter 4 at profile smoke: what one test computes the others find."""
+    folder = tmp_path_factory.mktemp("chapter4")
+    return Study("chapter4", profile="smoke", device="cpu", progress=False,
+                 results=folder / "results")  # fmt: skip

@@ -4,93 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
+from chapter4_rows import (
+    FALSE_ALARMS,
+    FLAGGED,
+    RESTORED,
+    N,
+    attacks,
+    cleaned,
+    detections,
+    distances,
+    flows,
+    widths,
+)
 from washout import papers
-from washout.chapters.bits import packed, packed_floats
-from washout.chapters.chapter4 import verdicts
+from washout.chapters.bits import packed_floats
+from washout.chapters.chapter4 import score, verdicts
 from washout.chapters.chapter4.pools import Found, target
-from washout.chapters.chapter4.settings import MAIN, PCA, SEPARATE, WIDTHS
-from washout.store import Row
-
-N = 1000
-BASE = {"dataset": "cifar10", "net": "resnet8", "seed": 0}
-RIGHT = np.arange(N) >= 120  # 12 % are misread when clean
-SUCCESS = {"fgsm": 0.826, "pgd": 1.0, "deepfool": 0.99}
-RESTORED = {"none": 0.5, "fgsm": 0.48, "pgd": 0.53, "deepfool": 0.56}
-FLAGGED = {"fgsm": 0.97, "pgd": 0.97, "deepfool": 0.29}
-FALSE_ALARMS = 0.03
-
-
-def spread(share: float, start: int = 0, n: int = N) -> np.ndarray:
-    """Bits that are on evenly; more are on wherever fewer are."""
-    order = np.random.default_rng(start).permutation(n)
-    return order < round(share * n)
-
-
-def bits(values: np.ndarray) -> str:
-    return packed(torch.from_numpy(values))
-
-
-def row(table: str, values: dict, profile: str = "paper", **spec) -> Row:
-    return Row(table, profile, {**BASE, **spec}, {}, values, {})
-
-
-def attacks() -> list[Row]:
-    found = []
-    for label in MAIN:
-        wrong = ~RIGHT | (np.arange(N) < SUCCESS[label] * N)
-        values = {"n": N, "right": bits(RIGHT), "wrong": bits(wrong), "wrong_rounded": bits(wrong)}
-        found.append(row("attack", values, attack=label))
-    return found
-
-
-def widths(best: int = 4) -> list[Row]:
-    values = {w: {"pool": 100, "restored": 56 if w == best else 90} for w in WIDTHS}
-    return [row("width", values[w], width=w) for w in WIDTHS]
-
-
-def cleaned(width: int = 4, change=None, noise: float = 0.2) -> list[Row]:
-    found = []
-    for label in ("none", *MAIN):
-        share = (change or {}).get(label, RESTORED[label])
-        wrong = np.zeros(N, bool) if label == "none" else None
-        for defense, rate in (("none", 0.0), (f"ae{width}", share), (f"noise:ae{width}", noise)):
-            right = spread(rate) if wrong is None or defense != "none" else RIGHT
-            values = {"n": N, "correct": int(right.sum()), "right": bits(right), "survived": 0.4,
-                      "shrunk": 900, "changed": 950, "moved": 2.0, "back": 2.0}  # fmt: skip
-            found.append(row("cleaned", values, attack=label, defense=defense))
-    return found
-
-
-def detections(change=None, profile: str = "paper", others: float | None = None) -> list[Row]:
-    found = []
-    for features in ("latents", PCA, SEPARATE):
-        for label in MAIN:
-            share = (change or {}).get(label, FLAGGED[label])
-            if features != "latents" and others is not None:
-                share = others
-            values = {"n": N, "flagged": bits(spread(share)),
-                      "flagged_clean": bits(spread(FALSE_ALARMS, 1))}  # fmt: skip
-            found.append(row("detection", values, profile, features=features, trained="mixture",
-                             attack=label))  # fmt: skip
-    return found
-
-
-def distances(ratio: float = 2.0, profile: str = "paper") -> list[Row]:
-    pixels = torch.linspace(0.05, 0.2, N)
-    values = {"n": N, "pixels": packed_floats(pixels), "last": packed_floats(ratio * pixels)}
-    still = {"n": N, "last": packed_floats(0.04 * torch.ones(N))}
-    return [row("distance", values, profile, change=label) for label in MAIN] + [
-        row("distance", still, profile, change="dequantized")
-    ]
-
-
-def flows(bits: float = 3.5) -> list[Row]:
-    return [Row("flow", "paper", {"dataset": "cifar10", "seed": 0, "flow": "trained"}, {},
-                {"bits": bits}, {})]  # fmt: skip
+from washout.chapters.chapter4.settings import MAIN, NOISE, SEPARATE
 
 
 def judged(*, cleaned_=None, detections_=None, distances_=None, bits=3.5) -> dict[str, str]:
@@ -191,3 +124,49 @@ def test_the_row_with_no_more_than_was_asked_for():
     spec = {"features": "latents", "trained": "mixture", "attack": "pgd"}
     assert "rounded" not in found.row("detection", **spec).spec
     assert found.row("detection", rounded=True, **spec).spec["rounded"]
+
+
+def test_random_signs_stand_in_the_evidence_on_distances():
+    rows = distances()
+    signs = replace(rows[0], spec={**rows[0].spec, "change": NOISE})
+    signs = replace(signs, values={"n": N, "last": packed_floats(torch.ones(N))})
+    found = verdicts.claims(attacks(), widths(), cleaned(), flows(), detections(), [*rows, signs])
+    (part,) = (j for j in found if j.claim.id.endswith("latent-distance"))
+    assert part.word == "holds"
+    for name in verdicts.NAMES.values():
+        assert f"random signs of ε 0.02 move {N:,} of {N:,} images farther than {name} does" in (
+            part.evidence
+        )
+
+
+def test_a_network_that_was_not_trained_decides_no_claim():
+    rows = [
+        replace(r, values={**r.values, "training": {"validation_loss": 0.6932}})
+        if r.spec["features"] == SEPARATE
+        else r
+        for r in detections(others=0.6)
+    ]
+    found = verdicts.claims(attacks(), widths(), cleaned(), flows(), rows, distances())
+    (part,) = (j for j in found if j.claim.id.endswith("comparable-to-others"))
+    assert "FGSM: separate was not trained" in part.evidence
+    good = [r if r.spec["features"] == SEPARATE else own
+            for r, own in zip(rows, detections(), strict=True)]  # fmt: skip
+    assert judged(detections_=good)["comparable-to-others"] == "undecided"
+
+
+def test_the_front_page_leaves_out_what_was_calibrated_and_the_zeros():
+    every = verdicts.all_verdicts([], [], [], [], [], [], [])
+    left = {v.number.id for v in every if score.left_out(v)}
+    assert {i for i in left if "table3" in i} == {
+        "xiong/table3/after/deepfool",
+        *(f"xiong/table3/before/{c}" for c in (*MAIN, "overall")),
+    }
+    assert "xiong/baseline/resnet" in left
+    counted = {v.number.id for v in every if not score.left_out(v) and hasattr(v, "number")}
+    assert {"xiong/table3/after/fgsm", "xiong/table4/fgsm"} <= counted
+
+
+def test_a_target_beyond_all_widths_is_noticed():
+    assert Found("cifar10", 0, widths(other=30)).bracketed  # 30 and 56, for 55.9
+    assert not Found("cifar10", 0, widths(other=90)).bracketed  # 56 and 90
+    assert not Found("cifar10", 0, widths(other=30)[:-1]).bracketed

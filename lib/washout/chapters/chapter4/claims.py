@@ -7,8 +7,16 @@ from dataclasses import replace
 
 from washout import papers
 from washout.chapters.bits import unpacked_floats
-from washout.chapters.chapter4.pools import Found, Rows, groups
-from washout.chapters.chapter4.settings import CLEAN, DEQUANTIZED, MAIN, NOISE, PCA, SEPARATE
+from washout.chapters.chapter4.pools import Found, Rows, groups, untrained
+from washout.chapters.chapter4.settings import (
+    CLEAN,
+    DEQUANTIZED,
+    EPS,
+    MAIN,
+    NOISE,
+    PCA,
+    SEPARATE,
+)
 from washout.metrics import paired_interval, wilson
 from washout.papers import Claim
 from washout.report import Judgment, judge, judge_all
@@ -62,10 +70,11 @@ def _distance(claim: Claim, found: Found) -> Judgment:
     """Farther in latents than in pixels, in units of two clean images' distance in each space.
 
     And farther than another draw of the noise within a pixel's bin moves the latents: image by
-    image, of those that an attack changes.
+    image, of those that an attack changes. How many of them random signs of the same size move
+    farther than the attack is said and decides nothing.
     """
     parts = []
-    noise = found.row("distance", change=DEQUANTIZED)
+    noise, signs = (found.row("distance", change=change) for change in (DEQUANTIZED, NOISE))
     for label in MAIN:
         row = found.row("distance", change=label)
         if row is None or noise is None:
@@ -76,6 +85,12 @@ def _distance(claim: Claim, found: Found) -> Judgment:
             further = int((latents > other)[changed].sum())
             part = judge(claim, further, int((latents < other)[changed].sum()))
             parts.append(_worded(part, f"{NAMES[label]}, farther {words}"))
+        if signs is not None:
+            harmless = unpacked_floats(signs.values["last"])
+            beyond = int((harmless > latents)[changed].sum())
+            said = f"{parts[-1].evidence}; random signs of ε {EPS:g} move {beyond:,} of "
+            said += f"{int(changed.sum()):,} images farther than {NAMES[label]} does"
+            parts[-1] = replace(parts[-1], evidence=said)
     return judge_all(claim, parts)
 
 
@@ -145,7 +160,11 @@ def _comparable(claim: Claim, found: Found) -> Judgment:
     for label in ("fgsm", "pgd"):
         own = found.declared(label)
         for other in (PCA, SEPARATE):
-            rival = found.declared(label, other)
+            row, rival = found.detector(label, other), found.declared(label, other)
+            if own is not None and row is not None and untrained(row):
+                said = f"{NAMES[label]}: {other} was not trained"
+                parts.append(Judgment("undecided", claim, said))
+                continue
             if own is None or rival is None:
                 return Judgment("not computed", claim)
             won, lost = int((own & ~rival).sum()), int((~own & rival).sum())

@@ -1,8 +1,7 @@
-"""From a row's specification to attacked images, and what repainting makes of them."""
+"""From a row's specification to attacked images; classifiers, attacks and flows on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,17 +19,16 @@ from washout.chapters.chapter4.settings import (
     PROFILES,
     SLOW,
     VARIANTS,
-    ae_recipe,
 )
 from washout.data import Split
-from washout.defenses import Compose, eight_bit, noise_like
+from washout.defenses import eight_bit
 from washout.inference import evaluating, exact, predict
 from washout.metrics import norms
 from washout.store import Spec
 from washout.study import Study, Table
 
 # Raised when what is measured changes; every row depends on them.
-VERSIONS = {"measure": 2, "clean": 1, "flow": 1}
+VERSIONS = {"measure": 3, "clean": 1, "flow": 1}
 BATCH = 500
 
 
@@ -50,10 +48,20 @@ def described(label: str) -> list[Any]:
     return [label, name, version, fixed, EPS if label in (*CAPPED, NOISE) else None]
 
 
+def epsilon(label: str, dataset: str) -> float | None:
+    """The largest change of a pixel, or whatever the attack's norm bounds; None without a bound."""
+    if label in (*CAPPED, NOISE):
+        return EPS
+    name, fixed = attack_of(label)
+    return None if name == CLEAN else attacks.get(name).settings(dataset, **fixed).get("eps")
+
+
 def count(spec: Spec, study: Study, part: str = "test") -> int | None:
     """How many images an attack sees; None is all of the profile's."""
-    slow = part == "test" and attack_of(spec["attack"])[0] in SLOW
-    return PROFILES[study.profile].n_slow if slow else None
+    profile = PROFILES[study.profile]
+    if part == "test" and attack_of(spec.get("attack", CLEAN))[0] in SLOW:
+        return profile.n_slow
+    return profile.n_other if part == "test" and spec["net"] != profile.nets[0] else None
 
 
 def adversarial(spec: Spec, study: Study, part: str = "test") -> tuple[Tensor, Tensor, Split]:
@@ -63,23 +71,47 @@ def adversarial(spec: Spec, study: Study, part: str = "test") -> tuple[Tensor, T
     DeepFool leaves it as it is.
     """
     pool = networks.pool(spec, study, part, count(spec, study, part))
-    model, hash_ = networks.classifier(spec, study)
     label = spec["attack"]
     if label == CLEAN:
         return pool.images, torch.zeros(len(pool), dtype=torch.bool), pool
     if label == NOISE:
         images = signs(pool.images, spec)
+        model, _ = networks.classifier(spec, study)
         return images, predict(model, images, device=study.device) != pool.labels, pool
+    kept = _attacked(spec, study, part)
+    return kept["images"], kept["success"], pool
+
+
+def fooled(spec: Spec, study: Study, part: str = "test", *, rounded: bool = False) -> Tensor:
+    """Which attacked images the classifier misreads, (n,) bool.
+
+    Args:
+        rounded: to 8 bits, as a file holds them.
+    """
+    if spec["attack"] in (CLEAN, NOISE) or rounded:
+        images, wrong, pool = adversarial(spec, study, part)
+        if rounded:
+            model, _ = networks.classifier(spec, study)
+            wrong = predict(model, eight_bit(images), device=study.device) != pool.labels
+        return wrong
+    return _attacked(spec, study, part, ("success",))["success"]
+
+
+def _attacked(spec: Spec, study: Study, part: str, only: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """What is kept of an attack on a part: ``images`` and ``success``."""
+    model, hash_ = networks.classifier(spec, study)
+    label, n = spec["attack"], count(spec, study, part)
     name, fixed = attack_of(label)
     # Each part its own random starts: a detector must not know those of the test images.
     draw = 1000 * spec["seed"] + 100 * networks.PARTS.index(part) + 10
     key = {
         "draw": draw, "dataset": spec["dataset"], "seed": spec["seed"], "part": part,
-        "n": len(pool),
+        "n": networks.size(spec, study, part, n),
         "weights": hash_, "attack": described(label),
     }  # fmt: skip
 
     def make() -> dict[str, Tensor]:
+        pool = networks.pool(spec, study, part, n)
         found = attacks.run(
             name, model, pool.images, pool.labels, dataset=spec["dataset"], device=study.device,
             generator=torch.Generator().manual_seed(draw), **fixed,
@@ -89,8 +121,7 @@ def adversarial(spec: Spec, study: Study, part: str = "test") -> tuple[Tensor, T
         wrong = predict(model, found, device=study.device) != pool.labels
         return {"images": found, "success": wrong}
 
-    kept = study.artifact("chapter4", key, make)
-    return kept["images"], kept["success"], pool
+    return study.artifact("chapter4", key, make, only)
 
 
 def signs(images: Tensor, spec: Spec) -> Tensor:
@@ -102,13 +133,17 @@ def signs(images: Tensor, spec: Spec) -> Tensor:
 
 # ---- rows --------------------------------------------------------------------------------------
 def baseline(spec: Spec, study: Study) -> dict[str, Any]:
-    """Clean accuracy on all test images."""
+    """Clean accuracy on all test images, and on all validation images."""
     model, hash_ = networks.classifier(spec, study)
-    test = networks.whole(spec, study).test
-    said = predict(model, test.images, device=study.device)
+    data = networks.whole(spec, study)
+    right = [
+        int((predict(model, part.images, device=study.device) == part.labels).sum())
+        for part in (data.test, data.validation)
+    ]
     return {
-        "n": len(test),
-        "correct": int((said == test.labels).sum()),
+        "n": len(data.test),
+        "correct": right[0],
+        "validation": [right[1], len(data.validation)],
         "parameters": sum(p.numel() for p in model.parameters()),
         "weights": hash_,
     }
@@ -128,101 +163,15 @@ def attack(spec: Spec, study: Study) -> dict[str, Any]:
         "wrong": packed(wrong),
         "wrong_rounded": packed(rounded),
         "unchanged": int((sizes.linf == 0).sum()),
-        "l2": _median(sizes.l2[hit]),
-        "linf": _median(sizes.linf[hit]),
+        "l2": median(sizes.l2[hit]),
+        "linf": median(sizes.linf[hit]),
         "weights": hash_,
     }
 
 
-def _median(values: Tensor) -> float | None:
+def median(values: Tensor) -> float | None:
+    """The median, or None of nothing."""
     return values.double().median().item() if len(values) else None
-
-
-def repainting(
-    name: str, spec: Spec, study: Study, hashes: dict[str, str]
-) -> Callable[[Tensor], Tensor]:
-    """A defense by name: ``none``, ``8bit``, ``aeN`` of width N, ``8bit+aeN``, or ``noise:aeN``."""
-    if name == "none":
-        return lambda x: x
-    if name == "8bit":
-        return eight_bit
-    if name.startswith("8bit+"):
-        return Compose(eight_bit, repainting(name.removeprefix("8bit+"), spec, study, hashes))
-    if name.startswith("noise:"):
-        like = repainting(name.removeprefix("noise:"), spec, study, hashes)
-        source = torch.Generator(study.device).manual_seed(1000 * spec["seed"] + 11)
-        return lambda x: noise_like(x, like(x), source)
-    net, hashes[name] = networks.autoencoder(spec, study, int(name.removeprefix("ae")))
-    return net
-
-
-def cleaned(spec: Spec, study: Study) -> dict[str, Any]:
-    """One attack, one repainting: which images are read rightly, and what is left of the change.
-
-    ``survived`` is ||D(x*) - D(x)|| / ||x* - x||, for each image that was changed: how much of
-    the perturbation passes; ``moved`` is ||D(x*) - x*||, ``back`` ||D(x*) - x||, means of L2.
-    """
-    model, hash_ = networks.classifier(spec, study)
-    hashes: dict[str, str] = {}
-    wash = repainting(spec["defense"], spec, study, hashes)
-    images, _, pool = adversarial(spec, study)
-    right, survived = [], []
-    moved = back = 0.0
-    with torch.inference_mode(), evaluating(model):
-        for x, clean, y in zip(
-            images.split(BATCH), pool.images.split(BATCH), pool.labels.split(BATCH), strict=True
-        ):
-            x, clean = x.to(study.device), clean.to(study.device)
-            out = wash(x)
-            right.append(model(out).argmax(1).cpu() == y)
-            if not spec["defense"].startswith("noise:"):  # whose every draw is another
-                change = (x - clean).flatten(1).norm(dim=1)
-                left = (out - wash(clean)).flatten(1).norm(dim=1)
-                survived.append((left / change)[change > 0].cpu())
-            moved += (out - x).flatten(1).norm(dim=1).sum().item()
-            back += (out - clean).flatten(1).norm(dim=1).sum().item()
-    bits, shares = torch.cat(right), torch.cat(survived or [torch.zeros(0)])
-    return {
-        "n": len(pool),
-        "correct": int(bits.sum()),
-        "right": packed(bits),
-        "survived": _median(shares),
-        "shrunk": int((shares < 1).sum()),
-        "changed": len(shares),
-        "moved": moved / len(pool),
-        "back": back / len(pool),
-        "weights": {"classifier": hash_, **hashes},
-    }
-
-
-def width(spec: Spec, study: Study) -> dict[str, Any]:
-    """An autoencoder on validation images, where its width is chosen; and its error.
-
-    ``restored`` of ``pool`` are read rightly after DeepFool and the autoencoder, of those that
-    DeepFool leaves misread: what the paper's number is about.
-    """
-    # Trained first: another process may still be at the classifier.
-    net, own = networks.autoencoder(spec, study, spec["width"])
-    model, hash_ = networks.classifier(spec, study)
-    hit, wrong, pool = adversarial({**spec, "attack": "deepfool"}, study, "validation")
-    before = predict(model, pool.images, device=study.device) == pool.labels
-    with torch.inference_mode():
-        outs, hits = (
-            torch.cat([net(x.to(study.device)).cpu() for x in images.split(BATCH)])
-            for images in (pool.images, hit)
-        )
-    after, restored = (
-        predict(model, images, device=study.device) == pool.labels for images in (outs, hits)
-    )
-    return {
-        "n": int(before.sum()),
-        "correct": int((before & after).sum()),
-        "pool": int(wrong.sum()),
-        "restored": int((restored & wrong).sum()),
-        "mse": (outs - pool.images).square().mean().item(),
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "weights": {"classifier": hash_, "autoencoder": own},
-    }
 
 
 def flow(spec: Spec, study: Study) -> dict[str, Any]:
@@ -268,20 +217,6 @@ def depends_on_classifier(spec: Spec, study: Study) -> dict[str, Any]:
     return found
 
 
-def depends_on_ae(spec: Spec, study: Study) -> dict[str, Any]:
-    """What a row with an autoencoder depends on."""
-    name = spec["defense"] if "defense" in spec else f"ae{spec['width']}"
-    found = {**depends_on_classifier(spec, study), "clean": VERSIONS["clean"]}
-    if "width" in spec:
-        found["n"] = PROFILES[study.profile].n_validation
-        found["attack"] = described("deepfool")
-    if "ae" in name:
-        size = int(name.rpartition("ae")[2])
-        recipe = ae_recipe(spec["dataset"], size, study.profile, spec["seed"])
-        found["autoencoder"] = [recipe.key(), study.stored_hash(recipe)]
-    return found
-
-
 def depends_on_flow(spec: Spec, study: Study) -> dict[str, Any]:
     """What a row about a flow alone depends on."""
     found = networks.flow_depends(spec, study, spec["flow"])
@@ -299,6 +234,4 @@ def flags(spec: Spec) -> list[str]:
 
 BASELINE = Table("baseline", baseline, depends_on_classifier, flags=flags)
 ATTACK = Table("attack", attack, depends_on_classifier, flags=flags)
-WIDTH = Table("width", width, depends_on_ae, flags=flags)
-CLEANED = Table("cleaned", cleaned, depends_on_ae, flags=flags)
 FLOW = Table("flow", flow, depends_on_flow, flags=flags)

@@ -25,8 +25,9 @@ from washout.study import Study
 from washout.training import Recipe
 
 PARTS = ("train", "validation", "test")
+WHITENING = 1  # raised when what is fit changes; rows depend on it
 FIRST_BATCH = 256  # images that set an untrained flow's scales
-SPREAD = 0.05  # of its couplings' last weights, as of all others
+SPREAD = 0.03  # of the last weights of couplings 64 wide, four in a level
 
 
 @lru_cache(maxsize=2)
@@ -45,12 +46,17 @@ def pool(spec: Spec, study: Study, part: str = "test", n: int | None = None) -> 
     Args:
         n: the profile's number for that part by default.
     """
-    profile = PROFILES[study.profile]
-    usual = {"train": profile.n_train, "validation": profile.n_validation, "test": profile.n}[part]
     images = getattr(whole(spec, study), part)
     generator = torch.Generator().manual_seed(1000 * spec["seed"] + PARTS.index(part))
     order = torch.randperm(len(images), generator=generator)
-    return images[order[: usual if n is None else n]]
+    return images[order[: size(spec, study, part, n)]]
+
+
+def size(spec: Spec, study: Study, part: str = "test", n: int | None = None) -> int:
+    """How many images ``pool`` holds."""
+    profile = PROFILES[study.profile]
+    usual = {"train": profile.n_train, "validation": profile.n_validation, "test": profile.n}[part]
+    return min(usual if n is None else n, len(getattr(whole(spec, study), part)))
 
 
 # ---- networks ----------------------------------------------------------------------------------
@@ -74,30 +80,44 @@ def autoencoder(spec: Spec, study: Study, width: int) -> tuple[Autoencoder, str]
 
 
 def flow(spec: Spec, study: Study, kind: str = "trained") -> tuple[Glow, str]:
-    """The row's Glow, ``trained`` or ``random``, and the hash of its weights.
-
-    The untrained one has random rotations of the channels, random couplings, and scales that a
-    first batch of training images sets. (Training begins with couplings that pass everything as it
-    is; such a flow is linear.)
-    """
+    """The row's Glow, ``trained`` or ``random``, and the hash of its weights."""
     recipe = flow_recipe(spec["dataset"], study.profile, spec["seed"])
-    if kind == "trained":
-        made = study.trained(recipe, lambda: whole(spec, study))
-        assert isinstance(made.model, Glow)
-        return made.model.requires_grad_(False), made.hash
-    data = whole(spec, study)
-    with seeded(recipe.seed, "cpu"):
+    if kind == "random":
+        return random_flow(recipe, str(study.data), study.device), "untrained"
+    made = study.trained(recipe, lambda: whole(spec, study))
+    assert isinstance(made.model, Glow)
+    return made.model.requires_grad_(False), made.hash
+
+
+@lru_cache(maxsize=2)
+def random_flow(recipe: Recipe, folder: str, device: str) -> Glow:
+    """A Glow with random rotations of the channels, random couplings, and a first batch's scales.
+
+    (Training begins with couplings that pass everything as it is; such a flow is linear.)
+    """
+    data = dataset(recipe.data, folder)
+    with seeded(recipe.seed, "cpu"):  # the same weights on every device
         net = Glow(data.channels, data.size, **dict(recipe.model_args))
         for layer in net.modules():
             if isinstance(layer, ScaledConv) and layer.zero:
-                nn.init.normal_(layer.weight, std=SPREAD)
-    net.initialize(data.train.images[:FIRST_BATCH])
-    return net.requires_grad_(False).to(study.device).eval(), "untrained"
+                nn.init.normal_(layer.weight, std=spread(recipe))
+    net = net.to(device).requires_grad_(False).eval()
+    net.initialize(data.train.images[:FIRST_BATCH].to(device))
+    return net
+
+
+def spread(recipe: Recipe) -> float:
+    """Deviation of an untrained flow's last weights: each step then moves an image about as far.
+
+    With the same one at every size a wide and deep flow bursts, and float32 knows no inverse.
+    """
+    args = dict(recipe.model_args)
+    return SPREAD * (64 / args["hidden"]) ** 0.5 * (4 / args["depth"]) ** 0.5
 
 
 def whitening(spec: Spec, study: Study) -> Whitening:
     """What whitens pixels: fit to all training images."""
-    key = {"dataset": spec["dataset"], "version": 1}
+    key = {"dataset": spec["dataset"], "version": WHITENING}
 
     def make() -> dict[str, Tensor]:
         images = floats(whole(spec, study).train.images)
@@ -131,5 +151,5 @@ def flow_depends(spec: Spec, study: Study, kind: str = "trained") -> dict[str, A
     """What a row with a flow depends on besides its classifier."""
     recipe = flow_recipe(spec["dataset"], study.profile, spec["seed"])
     if kind == "random":
-        return {"flow": [recipe.seed, dict(recipe.model_args), FIRST_BATCH, SPREAD]}
+        return {"flow": [recipe.seed, dict(recipe.model_args), FIRST_BATCH, spread(recipe)]}
     return {"flow": [recipe.key(), study.stored_hash(recipe)]}

@@ -8,8 +8,8 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from washout import figures
-from washout.chapters.chapter4.more_views import SPACES, detection_row
-from washout.chapters.chapter4.pools import Rows
+from washout.chapters.chapter4.beyond_views import SPACES
+from washout.chapters.chapter4.pools import Rows, firsts, untrained
 from washout.chapters.chapter4.settings import (
     AE,
     CLEAN,
@@ -20,7 +20,7 @@ from washout.chapters.chapter4.settings import (
     PROFILES,
     SEPARATE,
 )
-from washout.chapters.chapter4.views import attack_name, firsts, name
+from washout.chapters.chapter4.views import attack_name, name
 from washout.chapters.shown import nothing, stored
 from washout.metrics import wilson
 from washout.study import Study
@@ -34,7 +34,7 @@ SHORT = {
     PCA: "PCA",
 }
 KINDS = tuple(SHORT)
-SHOWN = ("ae2", "ae4", "ae8", "ae32")
+SHOWN = ("ae4", "ae8", "ae16", "ae32")  # as many as the page says
 
 
 def diagrams(which: str) -> Figure:
@@ -170,8 +170,8 @@ def curves(detections: Rows, kinds: Sequence[str], labels: Sequence[str]) -> Fig
         lines, areas = {}, {}
         for kind in kinds:
             for label in labels:
-                row = detection_row(group, label, kind)
-                if row is None or "curve" not in row.values:
+                row = group.detector(label, kind)
+                if row is None or untrained(row) or "curve" not in row.values:
                     continue
                 title = attack_name(label) if len(kinds) == 1 else SHORT[kind]
                 curve = row.values["curve"]

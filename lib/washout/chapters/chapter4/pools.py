@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from washout.chapters.bits import unpacked
-from washout.chapters.chapter4.settings import COLUMN, MAIN, MIXTURE, WIDTHS
+from washout.chapters.chapter4.settings import COLUMN, GUESSING, MAIN, MIXTURE, WIDTHS
 from washout.papers import load
 from washout.store import Row
 from washout.study import Missing
@@ -111,18 +111,27 @@ class Found:
         return found
 
     # ---- the autoencoder -----------------------------------------------------------------------
+    def widths(self) -> dict[int, float] | None:
+        """The share of DeepFool's validation images that each width restores; None if one lacks."""
+        rows = [row for row in self.rows if row.table == "width"]
+        found = {
+            row.spec["width"]: row.values["restored"] / max(row.values["pool"], 1) for row in rows
+        }
+        return found if set(found) == set(WIDTHS) else None
+
     @property
     def width(self) -> int | None:
-        """The width that restores nearest to ``target()`` of DeepFool's validation images."""
-        rows = [row for row in self.rows if row.table == "width"]
-        if {row.spec["width"] for row in rows} != set(WIDTHS):
+        """The width that restores nearest to ``target()``."""
+        found = self.widths()
+        if found is None:
             return None
+        return min(found, key=lambda width: abs(found[width] - target()))
 
-        def miss(row: Row) -> float:
-            return abs(row.values["restored"] / max(row.values["pool"], 1) - target())
-
-        best = min(rows, key=miss)
-        return best.spec["width"]
+    @property
+    def bracketed(self) -> bool:
+        """Whether ``target()`` lies between what two of the widths restore."""
+        found = (self.widths() or {}).values()
+        return bool(found) and min(found) <= target() <= max(found)
 
     def read(self, attack: str, defense: str) -> Bits | None:
         """Which images are read rightly after a repainting, (n,) bool."""
@@ -157,20 +166,28 @@ class Found:
         return self.bits is not None and self.bits <= BITS
 
     # ---- detectors -----------------------------------------------------------------------------
+    def detector(
+        self, attack: str, features: str = "latents", trained: str = "mixture", **more: object
+    ) -> Row | None:
+        """The row of one detector and one attack."""
+        return self.row("detection", attack=attack, features=features, trained=trained, **more)
+
     def flagged(self, attack: str, features: str = "latents", trained: str = "mixture",
                 **more: object) -> tuple[Bits, Bits] | None:  # fmt: skip
-        """Which attacked, and which clean images a detector flags, (n,) bool each."""
-        row = self.row(
-            "detection", attack=attack, features=features, trained=trained, **more
-        )  # fmt: skip
-        if row is None:
-            return None
-        n = row.values["n"]
-        return unpacked(row.values["flagged"], n), unpacked(row.values["flagged_clean"], n)
+        """Which attacked, and which clean images a detector flags, (n,) and (N,) bool.
 
-    def declared(self, attack: str, features: str = "latents") -> Bits | None:
+        None, too, of a control that was not trained: it decides nothing.
+        """
+        row = self.detector(attack, features, trained, **more)
+        if row is None or untrained(row):
+            return None
+        v = row.values
+        return unpacked(v["flagged"], v["n"]), unpacked(v["flagged_clean"], v["n_clean"])
+
+    def declared(self, attack: str, features: str = "latents", trained: str = "mixture",
+                 **more: object) -> Bits | None:  # fmt: skip
         """Of a column's attacked and as many clean images, which are declared what they are."""
-        found, index = self.flagged(attack, features), self.column(attack)
+        found, index = self.flagged(attack, features, trained, **more), self.column(attack)
         if found is None or index is None:
             return None
         flagged, clean = found
@@ -179,13 +196,18 @@ class Found:
 
     def detected(self, attack: str, features: str = "latents", trained: str = "mixture",
                  **more: object) -> tuple[int, int] | None:  # fmt: skip
-        """Of a column's attacked and as many clean images, how many are declared what they are."""
-        found, index = self.flagged(attack, features, trained, **more), self.column(attack)
-        if found is None or index is None:
+        """How many these are, of how many."""
+        bits = self.declared(attack, features, trained, **more)
+        return None if bits is None else (int(bits.sum()), len(bits))
+
+    def detected_all(self, attack: str, features: str = "latents") -> tuple[int, int] | None:
+        """Of all images, clean and attacked: those included that the attack does not turn."""
+        found = self.flagged(attack, features)
+        if found is None:
             return None
         flagged, clean = found
-        others = self.clean_column(len(clean))[: len(index)]
-        return int(flagged[index].sum() + (~clean[others]).sum()), len(index) + len(others)
+        clean = clean[: len(flagged)]  # as many of either kind
+        return int(flagged.sum() + (~clean).sum()), 2 * len(flagged)
 
     def detected_overall(self, features: str = "latents") -> tuple[int, int] | None:
         """Of all clean images and the overall draw's attacked ones, the same."""
@@ -200,6 +222,12 @@ class Found:
         return (right, n) if n else None
 
 
+def untrained(row: Row) -> bool:
+    """Whether a control's training never got off the ground: it does no better than guessing."""
+    loss = row.values.get("training", {}).get("validation_loss", 0.0)
+    return row.spec["features"] != "latents" and loss > GUESSING
+
+
 def groups(*tables: Rows) -> list[Found]:
     """What is stored, by dataset and seed, the first seed first."""
     keys = dict.fromkeys(
@@ -208,4 +236,12 @@ def groups(*tables: Rows) -> list[Found]:
     return [Found(dataset, seed, *tables) for dataset, seed in sorted(keys)]
 
 
-__all__ = ["Found", "Rows", "groups", "target"]
+def firsts(*tables: Rows) -> list[Found]:
+    """What is stored of each dataset, of its first seed."""
+    found: dict[str, Found] = {}
+    for group in groups(*tables):
+        found.setdefault(group.dataset, group)
+    return list(found.values())
+
+
+__all__ = ["Found", "Rows", "firsts", "groups", "target", "untrained"]

@@ -11,8 +11,7 @@ from washout.report import Judgment, Verdict
 from washout.store import Row
 from washout.study import Missing, Study
 
-# Where training was stopped. What an autoencoder restores goes with its width, which is chosen by
-# one of those cells.
+# Where training was stopped, and what the autoencoder's width is chosen by.
 CALIBRATED = ("xiong/baseline/resnet", TARGET)
 # What other places of the paper say once more.
 REPEATED = ("xiong/abstract/ae", "xiong/intro/ae", "xiong/abstract/detector")
@@ -25,13 +24,13 @@ def score(study: Study) -> tuple[list[Verdict | Judgment], list[Row | Missing]]:
         ch.BASELINE, ch.ATTACK, ch.WIDTH, ch.CLEANED, ch.FLOW, ch.DETECTION, ch.DISTANCE,
     )  # fmt: skip
     tables = [ch.rows(p, table) for table in kinds]
-    found = [v for v in verdicts.all_verdicts(*tables) if not _left_out(v)]
+    found = [v for v in verdicts.all_verdicts(*tables) if not left_out(v)]
     return found, [row for table in tables for row in table]
 
 
-def _left_out(found: Verdict | Judgment) -> bool:
+def left_out(found: Verdict | Judgment) -> bool:
     """Also what is 0 because only images that fool the classifier are in the pool."""
     if not isinstance(found, Verdict):
         return False
     id_ = found.number.id
-    return id_ in (*CALIBRATED, *REPEATED) or id_.startswith("xiong/table3/")
+    return id_ in (*CALIBRATED, *REPEATED) or id_.startswith("xiong/table3/before/")

@@ -1,4 +1,4 @@
-"""The chapter's tables, from stored rows to what the page shows: the paper's own tables."""
+"""The chapter's tables, from stored rows to what the page shows: classifiers, attacks, Table 4."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ import pandas as pd
 
 from washout.chapters import shown
 from washout.chapters.chapter4 import verdicts
-from washout.chapters.chapter4.pools import Found, Rows, groups, target
-from washout.chapters.chapter4.settings import AE, CLEAN, MAIN, NOISE, OTHER_EPS
+from washout.chapters.chapter4.measure import epsilon
+from washout.chapters.chapter4.pools import Found, Rows, firsts, groups
+from washout.chapters.chapter4.settings import (
+    CLEAN,
+    DECAY,
+    MAIN,
+    NOISE,
+    OTHER_EPS,
+)
 from washout.chapters.shown import SETS, stored
 from washout.metrics import wilson
 from washout.report import Verdict, compare, tidy
@@ -27,7 +34,11 @@ ATTACKS = {
     **{f"fgsm-{eps:g}": f"FGSM, ε {eps:g}" for eps in OTHER_EPS},
     **{f"pgd-{eps:g}": f"PGD, ε {eps:g}" for eps in OTHER_EPS},
 }
-NETS = {"resnet8": "the paper's, three blocks", "resnet20": "ResNet-20, which the paper names"}
+NETS = {
+    "resnet8": "the paper's, three blocks",
+    DECAY: "the same, trained otherwise",
+    "resnet20": "ResNet-20, which the paper names",
+}
 
 
 def attack_name(label: str) -> str:
@@ -72,16 +83,9 @@ def present(
     shown.present(rows, lines, caption, f"chapter4-{csv}", data)
 
 
-def firsts(*tables: Rows) -> list[Found]:
-    """What is stored of each dataset, of its first seed."""
-    found: dict[str, Found] = {}
-    for group in groups(*tables):
-        found.setdefault(group.dataset, group)
-    return list(found.values())
-
-
-def _verdicts(rows: Rows, found: Sequence[Verdict], labels: Sequence[str], caption: str,
-              csv: str) -> None:  # fmt: skip
+def show_verdicts(rows: Rows, found: Sequence[Verdict], labels: Sequence[str], caption: str,
+                  csv: str) -> None:  # fmt: skip
+    """Numbers beside the paper's."""
     known = any(v.word != "not computed" for v in found)
     lines = compare(found, labels).to_dict("records") if known else []
     present(rows, lines, caption, csv, tidy(found))
@@ -90,18 +94,20 @@ def _verdicts(rows: Rows, found: Sequence[Verdict], labels: Sequence[str], capti
 # ---- classifier and attacks --------------------------------------------------------------------
 def show_baseline(rows: Rows) -> None:
     judged = {v.number.id: v for v in verdicts.baseline(rows)}
+    ids = {"resnet8": "xiong/baseline/resnet", "resnet20": "xiong/intro/he2016"}
     lines = []
     for row in stored(rows):
         v, net = row.values, row.spec["net"]
-        own = judged["xiong/baseline/resnet" if net == "resnet8" else "xiong/intro/he2016"]
-        printed = own.number.printed
+        own = judged.get(ids.get(net, ""))
+        printed = own.number.printed if own else ""
         lines.append(
             {
                 "dataset": SETS[row.spec["dataset"]],
                 "classifier": NETS[net],
-                "paper": printed if net == "resnet8" else f"error {printed}, quoted",
+                "paper": f"error {printed}, quoted" if net == "resnet20" else printed,
                 "clean accuracy": rate(v["correct"], v["n"]),
-                "verdict": own.word,
+                "verdict": own.word if own else "",
+                "validation images": rate(*v["validation"]),
                 "seed": row.spec["seed"],
                 "test images": v["n"],
                 "parameters": v["parameters"],
@@ -115,25 +121,28 @@ def show_success(rows: Rows) -> None:
     """The paper's three numbers."""
     found = verdicts.attacks(rows)
     labels = [attack_name(label) for label in MAIN]
-    _verdicts(rows, found, labels, "Share of images that fool the classifier.", "success")
+    show_verdicts(rows, found, labels, "Share of images that fool the classifier.", "success")
 
 
 def show_attacks(rows: Rows) -> None:
     """Every attack, counted in the paper's way and without what was misread before."""
     lines = []
     for row in stored(rows):
-        if row.spec["seed"] != min(r.spec["seed"] for r in stored(rows)):
+        first = row.spec["seed"] == min(r.spec["seed"] for r in stored(rows))
+        if not first or row.spec["net"] == DECAY:  # which has a table of its own
             continue
         group = Found(row.spec["dataset"], row.spec["seed"], rows, net=row.spec["net"])
         label, v = row.spec["attack"], row.values
         right, wrong, rounded = (group.who(label, w) for w in ("right", "wrong", "wrong_rounded"))
         if right is None or wrong is None or rounded is None:
             continue
+        size = epsilon(label, row.spec["dataset"])
         lines.append(
             {
                 "dataset": SETS[row.spec["dataset"]],
                 "classifier": row.spec["net"],
                 "attack": attack_name(label),
+                "ε": "unbounded" if size is None else f"{size:.3g}",
                 "images": v["n"],
                 "wrong when clean": int((~right).sum()),
                 "fooled, those among them": rate(int(wrong.sum()), v["n"]),
@@ -163,140 +172,6 @@ def show_attacks(rows: Rows) -> None:
         )
     lines = [{key: line.get(key, "") for key in lines[0]} for line in lines]
     present(rows, lines, "Attacks on the undefended classifier.", "attacks")
-
-
-# ---- the autoencoder ---------------------------------------------------------------------------
-def show_widths(rows: Rows) -> None:
-    """Validation images through each autoencoder, where the width is chosen."""
-    lines = []
-    for group in firsts(rows):
-        for row in sorted(
-            (r for r in group.rows if r.table == "width"), key=lambda r: r.spec["width"]
-        ):
-            v, width = row.values, row.spec["width"]
-            lines.append(
-                {
-                    "dataset": SETS[group.dataset],
-                    "width": width,
-                    "values in the code": 128 * width,
-                    "mean squared error": f"{v['mse']:.5f}",
-                    "clean, of those right before": rate(v["correct"], v["n"]),
-                    "DeepFool's images restored": rate(v["restored"], v["pool"]),
-                    "": "chosen" if width == group.width else "",
-                    "parameters": v["parameters"],
-                }
-            )
-    caption = (
-        "Autoencoders on validation images; chosen is the one that restores nearest to "
-        f"{100 * target():.1f} % after DeepFool."
-    )
-    present(rows, lines, caption, "widths")
-
-
-def show_table3(attacked: Rows, widths: Rows, cleaned: Rows) -> None:
-    found = verdicts.table3(attacked, widths, cleaned)
-    columns = [*(attack_name(label) for label in MAIN), "overall"]
-    labels = [f"{word}, {c}" for word in ("before", "after") for c in columns]
-    labels += ["after, overall: abstract", "after, overall: introduction"]
-    caption = "Table 3: accuracy on images that fool the classifier, drawn as the paper drew them."
-    _verdicts(cleaned, found, labels, caption, "table3")
-
-
-def show_cleaned(attacked: Rows, widths: Rows, cleaned: Rows) -> None:
-    """Every width in every pool, beside what it leaves of clean images."""
-    lines = []
-    for group in firsts(attacked, widths, cleaned):
-        for defense in AE:
-            clean = group.read(CLEAN, defense)
-            right = group.who("fgsm", "right")
-            if clean is None or right is None:
-                continue
-            chosen = " (chosen)" if defense == f"ae{group.width}" else ""
-            line = {
-                "dataset": SETS[group.dataset],
-                "": name(defense) + chosen,
-                "clean, all": rate(int(clean.sum()), len(clean)),
-                "clean, right before": rate(int(clean[right].sum()), int(right.sum())),
-            }
-            for label in MAIN:
-                bits = group.read(label, defense)
-                pools = group.pool(label, "A"), group.pool(label, "B")
-                if bits is None or pools[0] is None or pools[1] is None:
-                    continue
-                for word, index in zip(("A", "B"), pools, strict=True):
-                    line[f"{attack_name(label)}, {word}"] = _percent(bits[index])
-                line[f"{attack_name(label)}, all"] = _percent(bits)
-            lines.append(line)
-    caption = "Accuracy through each autoencoder, in %: clean images, pools A and B, all images."
-    present(cleaned, lines, caption, "cleaned")
-
-
-def _percent(bits: Any) -> str:
-    if not len(bits):
-        return "–"
-    low, high = wilson(int(bits.sum()), len(bits))
-    return f"{100 * bits.mean():.0f} [{100 * low:.0f}, {100 * high:.0f}]"
-
-
-def show_removed(attacked: Rows, widths: Rows, cleaned: Rows) -> None:
-    """What is left of the perturbation, and the control: noise as large as the repainting."""
-    lines = []
-    for group in firsts(attacked, widths, cleaned):
-        for defense in AE:
-            for label in MAIN:
-                row = group.row("cleaned", attack=label, defense=defense)
-                noise = group.read(label, f"noise:{defense}")
-                pool = group.pool(label, "B")
-                bits = group.read(label, defense)
-                if row is None or bits is None or noise is None or pool is None:
-                    continue
-                v = row.values
-                lines.append(
-                    {
-                        "dataset": SETS[group.dataset],
-                        "": name(defense),
-                        "attack": attack_name(label),
-                        "of the change is left": f"{100 * v['survived']:.0f} %",
-                        "mean L2 to what came in": three(v["moved"]),
-                        "mean L2 to the clean image": three(v["back"]),
-                        "restored": rate(int(bits[pool].sum()), int(pool.sum())),
-                        "restored by noise as large": rate(int(noise[pool].sum()), int(pool.sum())),
-                    }
-                )
-    caption = "Is anything removed? Pool B, and noise as large as the autoencoder's change."
-    present(cleaned, lines, caption, "removed")
-
-
-def show_saved(attacked: Rows, widths: Rows, cleaned: Rows) -> None:
-    """What rounding to a file's 8 bits does, alone and before the chosen autoencoder."""
-    lines = []
-    for group in firsts(attacked, widths, cleaned):
-        for defense in ("none", "8bit", f"ae{group.width}", f"8bit+ae{group.width}"):
-            line = {"dataset": SETS[group.dataset], "": name(defense)}
-            for label in MAIN:
-                bits, pool = group.read(label, defense), group.pool(label, "B")
-                if bits is not None and pool is not None:
-                    line[attack_name(label)] = rate(int(bits[pool].sum()), int(pool.sum()))
-            if len(line) > 2:
-                lines.append(line)
-    present(cleaned, lines, "Attacked images saved to a file and then read, pool B.", "saved")
-
-
-def show_other(attacked: Rows, cleaned: Rows) -> None:
-    """ResNet-20 in the place of the described network, as far as it is stored."""
-    lines = []
-    for group in (Found(d, s, attacked, cleaned, net="resnet20") for d, s in keys(attacked)):
-        for defense in AE:
-            line = {"dataset": SETS[group.dataset], "": name(defense)}
-            for label in (CLEAN, *MAIN):
-                bits = group.read(label, defense)
-                if bits is not None:
-                    pool = group.pool(label, "B") if label != CLEAN else bits | True
-                    if pool is not None:
-                        line[attack_name(label)] = rate(int(bits[pool].sum()), int(pool.sum()))
-            if len(line) > 2:
-                lines.append(line)
-    present(cleaned, lines, "ResNet-20: clean images, and pool B.", "resnet20")
 
 
 def keys(*tables: Rows) -> list[tuple[str, int]]:
@@ -329,7 +204,7 @@ def show_table4(attacked: Rows, flows: Rows, detections: Rows) -> None:
     labels = [f"clean and {attack_name(label)}" for label in MAIN]
     labels += ["overall", "overall: abstract"]
     caption = "Table 4: clean and attacked images declared what they are, drawn as printed."
-    _verdicts(detections, found, labels, caption, "table4")
+    show_verdicts(detections, found, labels, caption, "table4")
 
 
 def show_spread(study: Study, *tables: Rows) -> None:

@@ -94,14 +94,6 @@ def test_all_three_seeds_are_planned_and_the_first_alone_goes_beyond():
     assert "knowing" not in names[1]
 
 
-@pytest.mark.slow
-def test_the_whole_of_smoke(chapter4_study):
-    for table, specs in ch.plan(chapter4_study):
-        rows = chapter4_study.table(table, specs)
-        assert [row.spec for row in rows] == specs
-        assert all(row.profile == "smoke" for row in rows)
-
-
 # ---- what rows depend on -------------------------------------------------------------------------
 def test_rows_depend_on_what_they_use_and_no_more(study, base, monkeypatch):
     detection = {**base, "features": "pixels", "trained": "mixture", "attack": "fgsm"}

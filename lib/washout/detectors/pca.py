@@ -104,9 +104,24 @@ class PCADetector(nn.Module):
                 f"{rank} components, at least two of which have to be late: lower first "
                 "or add images"
             )
-        mean, basis, variances = components(images, batch_size=batch_size, device=where)
-        basis = basis[:, first:rank].contiguous()  # as it is loaded: the same bits come out
-        return cls(mean, basis, variances[first:rank], statistic, smoother)
+        found = components(images, batch_size=batch_size, device=where)
+        return cls.of(*found, first, statistic=statistic, smoother=smoother)
+
+    @classmethod
+    def of(
+        cls,
+        mean: Tensor,
+        basis: Tensor,
+        variances: Tensor,
+        first: int | None = None,
+        *,
+        statistic: str = "variance",
+        smoother: float = 1e-11,
+    ) -> PCADetector:
+        """From all components, as ``components`` found them; the rest as in ``fit``."""
+        first = round(FIRST * len(variances)) if first is None else first
+        basis = basis[:, first:].contiguous()  # as it is loaded: the same bits come out
+        return cls(mean, basis, variances[first:], statistic, smoother)
 
     def coefficients(self, images: Tensor) -> Tensor:
         """(B, K), float64: of variance 1 each over the training images."""

@@ -57,7 +57,11 @@ class Whitening(nn.Module):
         where = features.device if device is None else torch.device(device)
         if len(features) < 2:
             raise ValueError(f"features: got {len(features)}; give at least two")
-        mean, basis, variances = components(features, batch_size=batch_size, device=where)
+        return cls.of(*components(features, batch_size=batch_size, device=where))
+
+    @classmethod
+    def of(cls, mean: Tensor, basis: Tensor, variances: Tensor) -> Whitening:
+        """From what ``components`` found."""
         kept = variances > 1e-10 * variances[:1]
         if not bool(kept.any()):
             raise ValueError("features: got features that are all the same; give others")

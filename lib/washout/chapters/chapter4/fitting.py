@@ -21,7 +21,6 @@ from washout.chapters.chapter4.settings import (
     TRAINED,
 )
 from washout.checks import check_choice
-from washout.data import floats
 from washout.detectors import Detector, PCADetector, choose_threshold, fit_detector
 from washout.models import ResNet
 from washout.randomness import seeded
@@ -127,8 +126,7 @@ def _epochs(spec: Spec, study: Study) -> int:
 def _fitted(spec: Spec, study: Study) -> dict[str, Tensor]:
     images = spec["features"] == SEPARATE
     if spec["features"] == PCA:
-        found = PCADetector.fit(floats(networks.whole(spec, study).train.images),
-                                device=study.device)  # fmt: skip
+        found = PCADetector.of(**networks.principal(spec, study)).to(study.device)
         seen, is_adversarial = mixed({**spec, "features": SEPARATE}, study, "validation")
         threshold, _ = choose_threshold(found.scores(seen), is_adversarial, balance=True)
         return {**found.state_dict(), "threshold": torch.tensor(threshold, dtype=torch.float64)}
@@ -163,7 +161,7 @@ def depends(spec: Spec, study: Study) -> dict[str, Any]:
         "settings": _usual(spec),
         "detectors": [VERSION, FITTING],
     }
-    if kind in ("random", "whitened"):
+    if kind in ("random", "whitened", PCA):
         found["whitening"] = networks.WHITENING
     if kind in FLOWS:
         found |= networks.flow_depends(spec, study, FLOWS[kind])

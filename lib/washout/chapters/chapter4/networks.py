@@ -16,6 +16,7 @@ from washout.chapters.chapter4.settings import (
 )
 from washout.data import Dataset, Split, floats, load
 from washout.detectors import Whitening
+from washout.detectors.components import components
 from washout.inference import evaluating, exact
 from washout.models import Autoencoder, Glow
 from washout.models.glow_layers import ScaledConv
@@ -115,15 +116,21 @@ def spread(recipe: Recipe) -> float:
     return SPREAD * (64 / args["hidden"]) ** 0.5 * (4 / args["depth"]) ** 0.5
 
 
-def whitening(spec: Spec, study: Study) -> Whitening:
-    """What whitens pixels: fit to all training images."""
+def principal(spec: Spec, study: Study) -> dict[str, Tensor]:
+    """``mean``, ``basis`` and ``variances`` of all training images' principal components."""
     key = {"dataset": spec["dataset"], "version": WHITENING}
 
     def make() -> dict[str, Tensor]:
         images = floats(whole(spec, study).train.images)
-        return Whitening.fit(images, device=study.device).state_dict()
+        found = components(images, device=torch.device(study.device))
+        return dict(zip(("mean", "basis", "variances"), found, strict=True))
 
-    return Whitening(**study.artifact("chapter4-whitening", key, make))
+    return study.artifact("chapter4-components", key, make)
+
+
+def whitening(spec: Spec, study: Study) -> Whitening:
+    """What whitens pixels: fit to all training images."""
+    return Whitening.of(**principal(spec, study))
 
 
 def latents(

@@ -34,7 +34,7 @@ SHORT = {
     PCA: "PCA",
 }
 KINDS = tuple(SHORT)
-SHOWN = ("ae4", "ae8", "ae16", "ae32")  # as many as the page says
+SHOWN = ("ae2", "ae4", "ae6", "ae12")  # as many as the page says
 
 
 def diagrams(which: str) -> Figure:

@@ -42,7 +42,7 @@ from washout.study import Study
 ROUNDABLE = ("latents", "residuals", "grid", "whitened", SEPARATE, PCA)
 SHOWN = 3  # images of Figure 1
 HARDEST = "deepfool"
-CHECKED = ("ae12",)  # the autoencoder whose attacker is checked
+CHECKED = ("ae4",)  # the autoencoder whose attacker is checked
 
 
 def about(dataset: str, seed: int, study: Study, **more: Any) -> Spec:

@@ -68,7 +68,7 @@ LARGEST = 0.5  # an epsilon that leaves nothing of an image
 RATES = {"at_1": 0.01, "at_5": 0.05}
 
 # Defenses that repaint: autoencoders by width, and controls.
-WIDTHS = (4, 6, 8, 12, 16, 32)
+WIDTHS = (2, 3, 4, 5, 6, 12)
 AE = tuple(f"ae{width}" for width in WIDTHS)
 
 
@@ -125,7 +125,7 @@ PROFILES = {
     ),
     "laptop": Profile(
         n=2000, n_slow=100, n_other=500, n_small=100, n_flow=100, n_train=8000, n_validation=1000,
-        steps=40, nets=("resnet8",), epochs=34, ae_epochs=12, flow=(64, 4), flow_epochs=8,
+        steps=40, nets=("resnet8",), epochs=34, ae_epochs=8, flow=(64, 4), flow_epochs=8,
         detector_epochs=30, separate_epochs=12, sizes=(10, 50, 200), trials=200,
     ),
     "paper": Profile(
@@ -169,12 +169,16 @@ def classifier_recipe(dataset: str, net: str, profile: str, seed: int) -> Recipe
 
 
 def ae_recipe(dataset: str, width: int, profile: str, seed: int) -> Recipe:
-    """The autoencoder of one width, on clean images."""
-    many = profile == "paper"  # a GPU is idle with small batches
+    """The autoencoder of one width, on clean images.
+
+    It takes many steps at a large rate (validation, width 6, four epochs: a mean squared error of
+    0.0022, with batches of 128 at 2e-3 0.0062). A GPU is idle with small batches, and has more
+    epochs.
+    """
+    batch, lr = {"laptop": (32, 8e-3), "paper": (512, 1.6e-2)}.get(profile, (16, 2e-3))
     return Recipe(
         model="autoencoder", data=dataset, epochs=PROFILES[profile].ae_epochs, seed=seed,
-        batch_size=512 if many else 128 if dataset in AUTO else 16, lr=4e-3 if many else 2e-3,
-        augment="flip", model_args=(("width", width),),
+        batch_size=batch, lr=lr, augment="flip", model_args=(("width", width),),
     )  # fmt: skip
 
 

@@ -126,10 +126,11 @@ def _epochs(spec: Spec, study: Study) -> int:
 def _fitted(spec: Spec, study: Study) -> dict[str, Tensor]:
     images = spec["features"] == SEPARATE
     if spec["features"] == PCA:
-        found = PCADetector.of(**networks.principal(spec, study)).to(study.device)
+        kept = networks.principal(spec, study)
+        pca = PCADetector.of(kept["mean"], kept["basis"], kept["variances"]).to(study.device)
         seen, is_adversarial = mixed({**spec, "features": SEPARATE}, study, "validation")
-        threshold, _ = choose_threshold(found.scores(seen), is_adversarial, balance=True)
-        return {**found.state_dict(), "threshold": torch.tensor(threshold, dtype=torch.float64)}
+        threshold, _ = choose_threshold(pca.scores(seen), is_adversarial, balance=True)
+        return {**pca.state_dict(), "threshold": torch.tensor(threshold, dtype=torch.float64)}
     seen, is_adversarial = mixed(spec, study, "train")
     net = _fresh(spec, study, seen[0].numel())
     if images and spec["trained"] != "mixture":

@@ -99,10 +99,10 @@ def test_pgd_along_epsilon_is_no_weaker_than_fgsm_and_grows(study, base):
     pool = networks.pool(base, study)
     counts: dict[str, list[int]] = {"fgsm": [], "pgd": []}
     for word, found in counts.items():
-        for eps in sorted(settings.OTHER_EPS):
-            name, fixed = measure.attack_of(f"{word}-{eps:g}")
+        for eps, label in zip(settings.ALONG, settings.SWEPT[word], strict=True):
+            name, fixed = measure.attack_of(label)
             assert name == word
-            assert fixed["eps"] == measure.epsilon(f"{word}-{eps:g}", "photos") == eps
+            assert fixed["eps"] == measure.epsilon(label, "photos") == eps
             hit = attacks.run(
                 name, model, pool.images, pool.labels,
                 generator=torch.Generator().manual_seed(0), **fixed,
@@ -114,10 +114,9 @@ def test_pgd_along_epsilon_is_no_weaker_than_fgsm_and_grows(study, base):
 
 
 def test_steps_at_other_sizes_reach_across_the_box():
-    for label in settings.SWEPT:
+    for label in settings.SWEPT["pgd"]:
         _, fixed = measure.attack_of(label)
-        if "steps" in fixed:
-            assert fixed["steps"] * fixed["step"] >= 2 * fixed["eps"]
+        assert fixed["steps"] * fixed["step"] >= 2 * fixed["eps"]
 
 
 def test_epsilons_as_the_page_shows_them():

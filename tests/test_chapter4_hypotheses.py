@@ -163,9 +163,14 @@ def test_who_gets_by_is_said_along_epsilon():
 # ---- explanations --------------------------------------------------------------------------------
 def test_success_is_explained_only_where_it_differs():
     sweep = {"fgsm-0.005": 0.5, "fgsm-0.01": 0.7, "fgsm-0.04": 0.9,
-             "pgd-0.005": 0.7, "pgd-0.01": 0.85, "pgd-0.04": 1.0}  # fmt: skip
+             "pgd-0.005": 0.7, "pgd-0.01": 0.85, "pgd-0.02": 0.99, "pgd-0.04": 1.0}  # fmt: skip
     told = strength.explained(attacks({"fgsm": 0.83} | sweep))
-    assert told.startswith("FGSM and PGD fool as large a share")
+    assert told.startswith("FGSM and PGD and DeepFool fool as large a share")
+    assert told.endswith("Nothing is left to be explained.")
+    assert strength.explained(attacks({"fgsm": 0.83, "deepfool": 0.9} | sweep)).endswith(
+        "DeepFool, cut to ε, fools 90.0 % [88.0, 91.7], in the paper 99.05 %: the others need a "
+        "larger change."
+    )
     stronger = attacks({"fgsm": 0.95} | sweep)
     said = strength.explained(stronger)
     assert "does not explain both" in said

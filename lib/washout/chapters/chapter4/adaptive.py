@@ -21,9 +21,10 @@ from washout.models import Glow
 from washout.store import Spec
 from washout.study import Study, Table
 
-VERSION = 3
+VERSION = 4
 DRAWS = 4  # of the dequantization noise in each step
 FRESH = 20  # and of those that judge
+COMPARED = 44  # seed of the draws by which the attacker compares what he found
 # Images, each draw of their noise counted, that pass a flow together with a gradient: wide flows
 # keep megabytes of each.
 TOGETHER, ON_GPU = 512, 2048
@@ -56,20 +57,27 @@ class Score(nn.Module):
     Args:
         flow: whose last latents the detector sees; without one it sees the images.
         draws: of the flow's dequantization noise, whose scores are averaged.
-        seed: of these draws, the same at every call.
+        seed: of these draws, other ones at every call.
     """
 
     def __init__(self, net: nn.Module, threshold: float, flow: Glow | None, draws: int, seed: int):
         super().__init__()
         self.net, self.threshold, self.flow = net, threshold, flow
-        self.draws, self.seed = draws if flow is not None else 1, seed
+        self.draws = draws if flow is not None else 1
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Draw from this seed on."""
+        self.seed = seed
+        self.generator: torch.Generator | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B,)."""
         seen = images
         if self.flow is not None:
-            generator = torch.Generator(images.device).manual_seed(self.seed)
-            noisy = self.flow.dequantize(images.repeat(self.draws, 1, 1, 1), generator)
+            if self.generator is None:  # where the images are
+                self.generator = torch.Generator(images.device).manual_seed(self.seed)
+            noisy = self.flow.dequantize(images.repeat(self.draws, 1, 1, 1), self.generator)
             seen = self.flow.latent(noisy, "last")
         elif isinstance(self.net, Detector):
             seen = images.flatten(1)
@@ -161,6 +169,7 @@ def _loss(
     misread = predict(model, images, device=study.device) != labels
     if score is None:
         return torch.where(misread, 0.0, 1.0)
+    score.restart(COMPARED)  # what is compared meets the same noise
     with torch.inference_mode(), evaluating(score):
         scores = torch.cat([score(x.to(study.device)).cpu() for x in images.split(100)])
     return scores.clone().float() + torch.where(misread, 0.0, 1e6)

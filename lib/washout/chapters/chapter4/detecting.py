@@ -13,7 +13,7 @@ from washout.chapters.chapter4 import fitting, networks
 from washout.chapters.chapter4.features import features, images_of
 from washout.chapters.chapter4.fitting import detector
 from washout.chapters.chapter4.measure import depends_on_classifier, flags, fooled
-from washout.chapters.chapter4.settings import CLEAN, MAIN, RATES
+from washout.chapters.chapter4.settings import CLEAN, MAIN, PROFILES, RATES
 from washout.detectors import PCADetector, threshold_at_fpr
 from washout.inference import predict
 from washout.metrics import auc, roc
@@ -105,6 +105,7 @@ def depends(spec: Spec, study: Study) -> dict[str, Any]:
         **depends_on_classifier(spec, study),
         "rates": RATES,
         "detecting": DETECTING,
+        "clean": PROFILES[study.profile].n,
     }
 
 

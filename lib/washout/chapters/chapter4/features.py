@@ -7,7 +7,8 @@ from torch import Tensor
 
 from washout.chapters.chapter4 import networks
 from washout.chapters.chapter4.measure import adversarial, count, described
-from washout.chapters.chapter4.settings import CLEAN, SEPARATE
+from washout.chapters.chapter4.settings import SEPARATE
+from washout.data import floats
 from washout.defenses import eight_bit
 from washout.detectors import Whitening, residual_statistics
 from washout.store import Spec
@@ -48,16 +49,21 @@ def _white(whitening: Whitening, seen: Tensor, study: Study) -> Tensor:
 
 
 def random_whitening(spec: Spec, study: Study) -> Whitening:
-    """What whitens an untrained flow's latents, on whose scale no training has worked."""
+    """What whitens an untrained flow's latents, on whose scale no training has worked.
+
+    Fit to all clean training images, as pixels are: fit to the few that a detector learns from, it
+    would let other clean images vary more than those.
+    """
+    images = networks.whole(spec, study).train.images
     key = {
-        "dataset": spec["dataset"], "seed": spec["seed"], "n": networks.size(spec, study, "train"),
+        "dataset": spec["dataset"], "seed": spec["seed"], "n": len(images),
         "version": [VERSION, networks.WHITENING], **networks.flow_depends(spec, study, "random"),
     }  # fmt: skip
 
     def make() -> dict[str, Tensor]:
-        kept = latents_of({**spec, "features": "random"}, study, CLEAN, "train", False)
-        every = torch.cat([kept["before"], kept["last"]], 1)
-        return Whitening.fit(every, device=study.device).state_dict()
+        net, _ = networks.flow(spec, study, "random")
+        last, before = networks.latents(net, floats(images), _noise(spec, "train"), study)
+        return Whitening.fit(torch.cat([before, last], 1), device=study.device).state_dict()
 
     return Whitening(**study.artifact("chapter4-whitening", key, make))
 
@@ -74,13 +80,16 @@ def latents_of(spec: Spec, study: Study, label: str, part: str, rounded: bool) -
         "attack": described(label), "rounded": rounded, "classifier": hash_, "version": VERSION,
         **networks.flow_depends(spec, study, kind), "weights": flow_hash,
     }  # fmt: skip
-    # Each part its own noise: a detector must not know the test images' draws.
-    seed = 1000 * spec["seed"] + 20 + networks.PARTS.index(part)
 
     def make() -> dict[str, Tensor]:
         images = images_of(spec, study, label, part, rounded)
-        last, before = networks.latents(net, images, seed, study)
+        last, before = networks.latents(net, images, _noise(spec, part), study)
         return {"last": last, "before": before}
 
     only = ("last",) if spec["features"] == "latents" else ()
     return study.artifact("chapter4-latents", key, make, only)
+
+
+def _noise(spec: Spec, part: str) -> int:
+    """The seed of a part's noise: a detector must not know the test images' draws."""
+    return 1000 * spec["seed"] + 20 + networks.PARTS.index(part)

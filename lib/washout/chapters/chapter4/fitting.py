@@ -166,4 +166,6 @@ def depends(spec: Spec, study: Study) -> dict[str, Any]:
         found["whitening"] = networks.WHITENING
     if kind in FLOWS:
         found |= networks.flow_depends(spec, study, FLOWS[kind])
+    if kind == SEPARATE and spec["trained"] != "mixture":
+        found["from"] = depends({**spec, "trained": "mixture"}, study)
     return found

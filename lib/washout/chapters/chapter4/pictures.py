@@ -12,13 +12,14 @@ from washout.chapters.chapter4.beyond_views import SPACES
 from washout.chapters.chapter4.pools import Rows, firsts, untrained
 from washout.chapters.chapter4.settings import (
     AE,
+    ALONG,
     CLEAN,
     EPS,
     MAIN,
-    OTHER_EPS,
     PCA,
     PROFILES,
     SEPARATE,
+    SWEPT,
 )
 from washout.chapters.chapter4.views import attack_name, name
 from washout.chapters.shown import nothing, stored
@@ -188,21 +189,19 @@ def epsilons(attacked: Rows, detections: Rows) -> Figure | None:
     if nothing(detections, "detection along ε"):
         return None
     for group in firsts(attacked, detections):
-        x = sorted((*OTHER_EPS, EPS))
         lines = {}
-        for word in ("fgsm", "pgd"):
+        for word, labels in SWEPT.items():
             points = []
-            for eps in x:
-                label = word if eps == EPS else f"{word}-{eps:g}"
+            for label in labels:
                 found, pool = group.flagged(label), group.pool(label, "B")
                 if found is None or pool is None or not pool.any():
                     break
                 k, n = int(found[0][pool].sum()), int(pool.sum())
                 points.append((k / n, *wilson(k, n)))
-            if len(points) == len(x):
+            if len(points) == len(labels):
                 lines[attack_name(word)] = points
         if lines:
-            return figures.sweep(x, lines, xlabel="ε of the attack", ylabel="attacks found",
+            return figures.sweep(ALONG, lines, xlabel="ε of the attack", ylabel="attacks found",
                                  mark=(EPS, "trained at"))  # fmt: skip
     display(Markdown("*Not part of a run for this attack.*"))
     return None

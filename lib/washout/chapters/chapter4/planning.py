@@ -115,7 +115,8 @@ def tables(base: Spec) -> Entries:
 def beyond(base: Spec, study: Study) -> Entries:
     """Controls, sweeps, sets, distances and the attacker who knows."""
     profile = PROFILES[study.profile]
-    others = (*SWEPT, *UNSEEN)
+    swept = [label for labels in SWEPT.values() for label in labels if label not in MAIN]
+    others = (*swept, *UNSEEN)
     detections = [
         *_detections(base, "latents", "mixture", others),
         *_detections(base, "residuals", "mixture", others),

@@ -17,22 +17,30 @@ CLEAN = "none"
 MAIN = ("fgsm", "pgd", "deepfool")
 OTHER_EPS = (0.005, 0.01, 0.04)
 # Labels that stand for an attack with other settings than its defaults. DeepFool, which searches
-# the smallest change, is cut to the same budget, as the paper's library cuts it. PGD has the
-# paper's steps at the paper's size alone: forty of eps / 30 go no farther than 1.33 eps from where
-# they start, and from one side of the box to the other it is 2 eps.
+# the smallest change, is cut to the same budget, as the paper's library cuts it. The paper's PGD,
+# forty steps of eps / 30, goes no farther than 1.33 eps from where it starts, and from one side of
+# the box to the other it is 2 eps: along epsilon it takes twenty steps of eps / 8.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "fgsm": ("fgsm", {"eps": EPS}),
     "pgd": ("pgd", {"eps": EPS, "steps": 40}),
     "deepfool": ("deepfool", {"norm": "linf"}),
     **{f"fgsm-{eps:g}": ("fgsm", {"eps": eps}) for eps in OTHER_EPS},
-    **{f"pgd-{eps:g}": ("pgd", {"eps": eps, "steps": 20, "step": eps / 8}) for eps in OTHER_EPS},
+    **{
+        f"pgd-{eps:g}": ("pgd", {"eps": eps, "steps": 20, "step": eps / 8})
+        for eps in (*OTHER_EPS, EPS)
+    },
     "bim": ("bim", {"eps": EPS, "step": EPS / 10, "steps": 10, "stop": "last"}),
     "deepfool-l2": ("deepfool", {"norm": "l2"}),
     "cw": ("cw", {"steps": 300, "binary_search_steps": 5, "lr": 0.01, "initial_const": 0.01}),
 }
 CAPPED = ("deepfool",)
 SLOW = ("cw", "jsma")  # see fewer images
-SWEPT = tuple(f"{word}-{eps:g}" for word in ("fgsm", "pgd") for eps in OTHER_EPS)
+# One attack along epsilon, from the smallest to the largest; FGSM at EPS is the paper's own.
+ALONG = tuple(sorted((*OTHER_EPS, EPS)))
+SWEPT = {
+    "fgsm": tuple("fgsm" if eps == EPS else f"fgsm-{eps:g}" for eps in ALONG),
+    "pgd": tuple(f"pgd-{eps:g}" for eps in ALONG),
+}
 UNSEEN = ("bim", "deepfool-l2", "cw")  # attacks that no detector was trained on
 
 # The paper's "overall" draw: 3,000, 3,000 and 4,000 of 10,000; the detectors' training set too.

@@ -6,45 +6,57 @@ import numpy as np
 
 from washout import papers
 from washout.chapters.chapter4.pools import Found, Rows, firsts
-from washout.chapters.chapter4.settings import DECAY, EPS, MAIN, OTHER_EPS, classifier_recipe
+from washout.chapters.chapter4.settings import ALONG, DECAY, MAIN, SWEPT, classifier_recipe
 from washout.chapters.chapter4.views import NETS, attack_name, present, rate
 from washout.chapters.shown import SETS, stored
 from washout.metrics import paired_interval
 from washout.report.verdicts import CLOSE
 
-WORDS = ("fgsm", "pgd")
-
 
 def swept(group: Found, attack: str) -> dict[float, float]:
     """Success along epsilon in the paper's convention: images misread when clean are counted."""
     found = {}
-    for eps in sorted((EPS, *OTHER_EPS)):
-        wrong = group.who(attack if eps == EPS else f"{attack}-{eps:g}", "wrong")
+    for eps, label in zip(ALONG, SWEPT[attack], strict=True):
+        wrong = group.who(label, "wrong")
         if wrong is not None:
             found[eps] = float(wrong.mean())
     return found
 
 
 def targets() -> dict[str, float]:
-    """The paper's rates of success of FGSM and PGD."""
+    """The paper's rates of success, by attack."""
     printed = papers.load("xiong").numbers
-    return {word: printed[f"xiong/attack/{word}/success"].rate for word in WORDS}
+    return {label: printed[f"xiong/attack/{label}/success"].rate for label in MAIN}
 
 
 def explained(rows: Rows) -> str:
-    """Whether another epsilon gives the paper's rates of FGSM and PGD, or another training."""
+    """Which rates are within five points of the paper's; whether another epsilon gives that of
+    FGSM, or another training.
+    """
     said = []
     for group in firsts(rows):
-        curves = {word: swept(group, word) for word in WORDS}
-        if any(EPS not in curve or len(curve) < 2 for curve in curves.values()):
+        wrong = {label: group.who(label, "wrong") for label in MAIN}
+        own = {label: float(bits.mean()) for label, bits in wrong.items() if bits is not None}
+        if len(own) < len(MAIN):
             continue
-        if all(abs(curves[word][EPS] - rate_) <= CLOSE for word, rate_ in targets().items()):
+        near = [label for label, found in own.items() if abs(found - targets()[label]) <= CLOSE]
+        if near:
+            names = " and ".join(attack_name(label) for label in near)
             said.append(
-                "FGSM and PGD fool as large a share of the images as in the paper, up to five "
-                "points: nothing is left to be explained."
+                f"{names} fool{'s' * (len(near) == 1)} as large a share of the images as in the "
+                "paper, up to five points."
             )
-            continue
-        said += [_by_size(curves), _by_training(group, rows)]
+        if len(near) == len(MAIN):
+            said.append("Nothing is left to be explained.")
+        hard = wrong["deepfool"]
+        if "deepfool" not in near and hard is not None:
+            said.append(
+                f"DeepFool, cut to ε, fools {rate(int(hard.sum()), len(hard))}, in the paper "
+                f"{100 * targets()['deepfool']:.2f} %: the others need a larger change."
+            )
+        curves = {word: swept(group, word) for word in SWEPT}
+        if "fgsm" not in near and all(len(curve) == len(ALONG) for curve in curves.values()):
+            said += [_by_size(curves), _by_training(group, rows)]
     return " ".join(part for part in said if part)
 
 

@@ -13,6 +13,7 @@ from washout.chapters.chapter4 import verdicts
 from washout.chapters.chapter4.measure import epsilon
 from washout.chapters.chapter4.pools import Found, Rows, firsts, groups
 from washout.chapters.chapter4.settings import (
+    ALONG,
     CLEAN,
     DECAY,
     MAIN,
@@ -32,7 +33,7 @@ ATTACKS = {
     "deepfool-l2": "DeepFool, L2, uncut",
     "cw": "Carlini-Wagner",
     **{f"fgsm-{eps:g}": f"FGSM, ε {eps:g}" for eps in OTHER_EPS},
-    **{f"pgd-{eps:g}": f"PGD, ε {eps:g}" for eps in OTHER_EPS},
+    **{f"pgd-{eps:g}": f"PGD, 20 steps, ε {eps:g}" for eps in ALONG},
 }
 NETS = {
     "resnet8": "the paper's, three blocks",

@@ -98,10 +98,13 @@ pictures.diagrams("autoencoder")
 # %% [markdown]
 # Glow {cite:p}`kingma2018` is a network that can be run backwards: it turns an image into as many
 # numbers, its *latents*, and back. In training these numbers become Gaussian noise, so that the
-# network knows the probability of an image. Its steps (the paper's Table 2 and Figure 3):
+# network knows the probability of an image. Its steps, and a level of them, the paper's Figure 3:
 
 # %% mystnb={"image": {"alt": "Two chains. One step: actnorm, invertible 1 by 1 convolution, affine coupling. A level: squeeze, K steps, split in half."}, "figure": {"name": "fig-4-glow", "caption": "Glow: one step, and a level of steps. What is split off at a level stays behind as latents; the paper looks at those of the last level only, 768 of 3,072."}}
 pictures.diagrams("flow")
+
+# %%
+architecture.show_steps()
 
 # %% [markdown]
 # A small Glow, here and now and not trained, on patches of photographs that come with scikit-image:
@@ -167,10 +170,11 @@ display(Markdown(f"Here, at profile *{p.profile}*: {pictures.settings(p.profile)
 # Table 1), a dense layer with 256 inputs. The described network is built, with no bias in its
 # convolutions and batch normalization, which the paper does not mention and which their absence
 # implies. Training ends at an accuracy on validation images that is a little above the paper's,
-# which is on test images: validation, on which the epoch is chosen, runs above test.
+# which is on test images (validation, on which the epoch is chosen, runs above test), or with its
+# last epoch; the best epoch's weights are kept.
 
 # %%
-architecture.show_layers(p.dataset, p.profile)
+architecture.show_layers(p.profile)
 
 # %%
 baselines = ch.rows(p, ch.BASELINE)
@@ -180,9 +184,9 @@ views.show_baseline(baselines)
 # ## The attacks
 #
 # FGSM takes one step of ε; PGD forty of ε/30 from a random point; DeepFool walks to the nearest
-# boundary, by the largest change of a pixel, and is cut to the same ε. (At other sizes PGD takes
-# twenty steps of ε/8: forty of ε/30 do not reach across the box.) The paper's library counts
-# an image that the classifier misreads *when clean* as a success.
+# boundary, by the largest change of a pixel, and is cut to the same ε. (Along ε, further
+# down, PGD takes twenty steps of ε/8: forty of ε/30 do not reach across the box.) The paper's library
+# counts an image that the classifier misreads *when clean* as a success.
 
 # %%
 attacked = ch.rows(p, ch.ATTACK)
@@ -204,7 +208,7 @@ strength.show_trainings(baselines, attacked)
 # %%
 shown = ch.rows(p, ch.EXAMPLES)
 
-# %% mystnb={"image": {"alt": "A small color image, the change that FGSM, PGD and DeepFool make, and the attacked images, with what the classifier reads."}, "figure": {"name": "fig-4-1", "caption": "The paper's Figure 1: the first image that all three attacks turn, its changes in one scale."}}
+# %% mystnb={"image": {"alt": "A small color image, the change that FGSM, PGD and DeepFool make, and the attacked images, with what the classifier reads."}, "figure": {"name": "fig-4-1", "caption": "The paper's Figure 1: an image that is read rightly when clean. Each change is colored up to its largest, which stands below it."}}
 pictures.example(shown, study)
 
 # %% [markdown]
@@ -274,8 +278,8 @@ pictures.flow_images(flows, study)
 detections = ch.rows(p, ch.DETECTION)
 views.show_table4(attacked, flows, detections)
 
-# %% mystnb={"image": {"alt": "ROC curves of the detector on Glow's latents for FGSM, PGD and DeepFool."}, "figure": {"name": "fig-4-roc", "caption": "The detector on Glow's last latents: attacks found against clean images flagged."}}
-pictures.curves(detections, ("latents",), ch.MAIN)
+# %% mystnb={"image": {"alt": "ROC curves of the detector on Glow's latents for FGSM, PGD and DeepFool."}, "figure": {"name": "fig-4-roc", "caption": "The detector on Glow's last latents: attacks found (pool A) against clean images flagged."}}
+pictures.curves(detections, ("latents",))
 
 # %%
 more_views.show_training(attacked, detections)
@@ -290,6 +294,7 @@ more_views.show_training(attacked, detections)
 # standardized; on whitened ones, which is all
 # principal components brought to a variance of 1, the linear part of what a flow learns; on 24
 # statistics of each image's fine detail; and on all latents of a Glow with random weights, whitened.
+# Components and whitening are found on all training images.
 # A control whose validation loss is that of guessing is shown as *not trained* and decides nothing.
 # What is attacked is not rounded to the
 # 256 levels of a file; how far pixels are from them is shown as a detector of its own. *Random signs*
@@ -299,10 +304,10 @@ more_views.show_training(attacked, detections)
 sets = ch.rows(p, ch.TWO_SAMPLE)
 more_views.show_detectors(attacked, detections, sets)
 
-# %% mystnb={"image": {"alt": "ROC curves of five detectors for FGSM."}, "figure": {"name": "fig-4-roc-fgsm", "caption": "FGSM: what detectors find that look at Glow's latents, those of an untrained Glow, statistics of fine detail, the image itself (a network), and late principal components."}}
+# %% mystnb={"image": {"alt": "ROC curves of five detectors for FGSM."}, "figure": {"name": "fig-4-roc-fgsm", "caption": "FGSM (pool A): what detectors find that look at Glow's latents, those of an untrained Glow, statistics of fine detail, the image itself (a network), and late principal components."}}
 pictures.curves(detections, pictures.KINDS, ("fgsm",))
 
-# %% mystnb={"image": {"alt": "ROC curves of five detectors for DeepFool."}, "figure": {"name": "fig-4-roc-deepfool", "caption": "DeepFool: the same detectors."}}
+# %% mystnb={"image": {"alt": "ROC curves of five detectors for DeepFool."}, "figure": {"name": "fig-4-roc-deepfool", "caption": "DeepFool (pool A, with images that were misread when clean and are unchanged): the same detectors."}}
 pictures.curves(detections, pictures.KINDS, ("deepfool",))
 
 # %%
@@ -362,7 +367,7 @@ more_views.show_rounded(attacked, detections)
 # %% [markdown]
 # ### Other attacks, other sizes
 
-# %% mystnb={"image": {"alt": "Share of FGSM and PGD images found along epsilon by the detector that was trained at 0.02."}, "figure": {"name": "fig-4-epsilon", "caption": "The detector was trained at ε 0.02: attacks found at other sizes."}}
+# %% mystnb={"image": {"alt": "Share of FGSM and PGD images found along epsilon by the detector that was trained at 0.02."}, "figure": {"name": "fig-4-epsilon", "caption": "The detector was trained at ε 0.02, on FGSM and on PGD in forty steps of ε/30: attacks found at other sizes; PGD here in twenty steps of ε/8."}}
 pictures.epsilons(attacked, detections)
 
 # %%
@@ -385,7 +390,8 @@ beyond_views.show_second(ch.rows(p, ch.SECOND))
 # %% [markdown]
 # ### An attacker who knows
 #
-# Against the autoencoder: PGD by the gradient of autoencoder and classifier together. Against a
+# Against an autoencoder: PGD by the gradient of autoencoder and classifier together, beside what
+# that autoencoder misreads without any attack. All its steps are 2.5 ε / number of steps. Against a
 # detector: PGD towards the second most likely class of a classifier that has one class more,
 # *attacked*, with the detector's score on top {cite:p}`carlini2017detected`. That this attack is at its
 # end is checked at the smallest ε, where not everything is won: by twice the steps, by two targets
@@ -393,7 +399,7 @@ beyond_views.show_second(ch.rows(p, ch.SECOND))
 # which nothing of an image is left.
 
 # %%
-beyond_views.show_knowing(knowing)
+beyond_views.show_knowing(knowing, attacked, cleaned)
 
 # %% [markdown]
 # ### What waits for a GPU

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 
 from washout.chapters.bits import packed, packed_floats
+from washout.chapters.chapter4 import hypotheses
+from washout.chapters.chapter4.pools import Found
 from washout.chapters.chapter4.settings import MAIN, PCA, SEPARATE, WIDTHS
 from washout.store import Row
 
@@ -105,3 +107,19 @@ def flows(bits: float = 3.5) -> list[Row]:
 def knowing(accepted: int, n: int = 80, **spec) -> Row:
     settings = {"guard": "latents", "knows": True, "eps": 0.02, **spec}
     return row("knowing", {"accepted": accepted, "misread": n, "n": n, "steps": 3}, **settings)
+
+
+def group(*tables) -> Found:
+    return Found("cifar10", 0, *tables)
+
+
+def views(areas: dict[str, float], reach: float = 0.01, **losses: float) -> list:
+    """Detection rows of several views, each with one area for all three attacks."""
+    return [
+        detection(kind, label, ranked(area, reach, losses.get(kind, 0.5)))
+        for kind, area in areas.items()
+        for label in MAIN
+    ]
+
+
+ALL = {"latents": 0.9, **dict.fromkeys((*hypotheses.NAMED, *hypotheses.LATER), 0.9)}

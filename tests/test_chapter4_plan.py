@@ -88,6 +88,23 @@ def test_one_attack_asks_for_it_alone():
     assert missing.command.endswith("--dataset photos --attack jsma")
 
 
+def test_a_missing_row_says_what_computes_it():
+    def command(table, **spec) -> str:
+        words = {"dataset": "cifar10", "net": "resnet8", "seed": 0, "attack": "bim", **spec}
+        return " ".join(table.flags(words))
+
+    assert command(ch.ATTACK) == ""  # the plain plan has it
+    assert command(ch.CLEANED, defense="ae4") == "--attack bim"
+    assert command(ch.CLEANED, defense="ae4", attack="pgd") == ""
+    assert command(ch.DETECTION, features="latents", trained="mixture") == ""
+    assert command(ch.DETECTION, features="pixels", trained="mixture") == "--attack bim"
+    plans = {seed: planned("laptop", attack="bim") for seed in (0,)}
+    plain = planned("laptop")
+    for name, table in (("cleaned", ch.CLEANED), ("detection", ch.DETECTION)):
+        for spec in plans[0][name]:
+            assert bool(table.flags(spec)) == (spec not in plain[name]), spec
+
+
 def test_all_three_seeds_are_planned_and_the_first_alone_goes_beyond():
     names = {seed: set(planned("paper", seeds=(seed,))) for seed in (0, 1, 2)}
     assert names[1] == names[2] < names[0]
@@ -118,6 +135,10 @@ def test_shares_settings_and_whitening_are_among_what_detectors_depend_on(study,
     before = deepcopy(detecting.depends(spec, study))
     monkeypatch.setitem(settings.MIXTURE, "fgsm", 0.2)
     assert detecting.depends(spec, study) != before
+    one = {**spec, "features": "separate", "trained": "deepfool", "attack": "deepfool"}
+    before = deepcopy(detecting.depends(one, study))
+    monkeypatch.setitem(settings.MIXTURE, "fgsm", 0.1)  # with which its network begins
+    assert detecting.depends(one, study) != before
     before = deepcopy(detecting.depends(spec, study))
     monkeypatch.setitem(fitting.MANY, "lr", 1.0)
     assert detecting.depends(spec, study) != before

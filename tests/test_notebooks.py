@@ -105,6 +105,8 @@ def run_chapter4(attack: str, folder: Path) -> tuple[str, bytes]:
 def test_chapter4_with_an_attack_that_no_detector_knows_and_then_with_one_that_some_know(tmp_path):
     shown, stored = run_chapter4("bim", tmp_path)
     assert "BIM, not stopping" in shown
+    assert "BIM, not stopping, B" in shown  # through the autoencoders
+    assert "BIM, not stopping, area in pool B" in shown  # by every detector
     assert b'"attack":"bim"' in stored
     assert b'"attack":"pgd"' not in stored
     _, stored = run_chapter4("pgd", tmp_path)

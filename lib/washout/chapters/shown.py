@@ -22,6 +22,11 @@ SETS = {
 }
 
 
+def percent(share: float | None) -> str:
+    """``93 %``, or a dash where there is nothing to count."""
+    return "–" if share is None else f"{100 * share:.0f} %"
+
+
 def stored(rows: Rows, **spec: Any) -> list[Row]:
     """The rows that are there and whose specification has these values."""
     return [
@@ -49,7 +54,7 @@ def present(
     for command in dict.fromkeys(row.command for row in rows if isinstance(row, Missing)):
         not_computed(caption.split(":")[0].rstrip("."), command)
     if not rows:
-        display(Markdown("*Not part of a run for this attack or dataset.*"))
+        display(Markdown("*Not part of a run for this attack, dataset or seed.*"))
 
 
 def nothing(rows: Rows, what: str) -> bool:
@@ -60,5 +65,5 @@ def nothing(rows: Rows, what: str) -> bool:
     for command in dict.fromkeys(absent):
         not_computed(what, command)
     if not absent:
-        display(Markdown("*Not part of a run for this attack or dataset.*"))
+        display(Markdown("*Not part of a run for this attack, dataset or seed.*"))
     return True

@@ -140,6 +140,8 @@ class Paper:
         original: title, authors, links of the work that this one itself reproduces.
         settings: what the method needs, as printed, or ``not printed``.
         exhibits: figures and tables without numbers.
+        quoted: what it prints of others' work, in their own units, by whose it is: shown beside
+            ours and not judged.
     """
 
     key: str
@@ -156,6 +158,7 @@ class Paper:
     claims: Ids[Claim] = field(repr=False)
     errata: Ids[Erratum] = field(repr=False)
     exhibits: Ids[str] = field(repr=False)
+    quoted: Mapping[str, Mapping[str, Any]] = field(repr=False, default_factory=dict)
 
 
 def names() -> tuple[str, ...]:
@@ -222,6 +225,7 @@ def parse(text: str, key: str) -> Paper:
         claims=claims,
         errata=errata,
         exhibits=Ids(raw.get("exhibits", {})),
+        quoted=raw.get("quoted", {}),
     )
 
 

@@ -18,7 +18,7 @@ from washout.chapters.chapter4.views import (
     show_verdicts,
     three,
 )
-from washout.chapters.shown import SETS
+from washout.chapters.shown import SETS, percent
 from washout.metrics import wilson
 
 
@@ -67,10 +67,10 @@ def show_cleaned(attacked: Rows, widths: Rows, cleaned: Rows) -> None:
     lines = []
     for group in firsts(attacked, widths, cleaned):
         for defense in AE:
-            clean = group.read(CLEAN, defense)
-            right = group.who("fgsm", "right")
+            clean, right = group.read(CLEAN, defense), group.right
             if clean is None or right is None:
                 continue
+            clean = clean[: len(right)]
             chosen = " (chosen)" if defense == f"ae{group.width}" else ""
             line = {
                 "dataset": SETS[group.dataset],
@@ -78,7 +78,7 @@ def show_cleaned(attacked: Rows, widths: Rows, cleaned: Rows) -> None:
                 "clean, all": rate(int(clean.sum()), len(clean)),
                 "clean, right before": rate(int(clean[right].sum()), int(right.sum())),
             }
-            for label in MAIN:
+            for label in group.attacks:
                 bits = group.read(label, defense)
                 pools = group.pool(label, "A"), group.pool(label, "B")
                 if bits is None or pools[0] is None or pools[1] is None:
@@ -103,24 +103,26 @@ def show_removed(attacked: Rows, widths: Rows, cleaned: Rows) -> None:
     lines = []
     for group in firsts(attacked, widths, cleaned):
         for defense in AE:
-            for label in MAIN:
+            for label in group.attacks:
                 row = group.row("cleaned", attack=label, defense=defense)
                 noise = group.read(label, f"noise:{defense}")
                 pool = group.pool(label, "B")
                 bits = group.read(label, defense)
-                if row is None or bits is None or noise is None or pool is None:
+                if row is None or bits is None or pool is None:
                     continue
-                v = row.values
+                v, n = row.values, int(pool.sum())
                 lines.append(
                     {
                         "dataset": SETS[group.dataset],
                         "": name(defense),
                         "attack": attack_name(label),
-                        "of the change is left": f"{100 * v['survived']:.0f} %",
+                        "of the change is left": percent(v["survived"]),
                         "mean L2 to what came in": three(v["moved"]),
                         "mean L2 to the clean image": three(v["back"]),
-                        "restored": rate(int(bits[pool].sum()), int(pool.sum())),
-                        "restored by noise as large": rate(int(noise[pool].sum()), int(pool.sum())),
+                        "restored": rate(int(bits[pool].sum()), n),
+                        "restored by noise as large": ""
+                        if noise is None
+                        else rate(int(noise[pool].sum()), n),
                     }
                 )
     caption = "Is anything removed? Pool B, and noise as large as the autoencoder's change."
@@ -133,7 +135,7 @@ def show_saved(attacked: Rows, widths: Rows, cleaned: Rows) -> None:
     for group in firsts(attacked, widths, cleaned):
         for defense in ("none", "8bit", f"ae{group.width}", f"8bit+ae{group.width}"):
             line = {"dataset": SETS[group.dataset], "": name(defense)}
-            for label in MAIN:
+            for label in group.attacks:
                 bits, pool = group.read(label, defense), group.pool(label, "B")
                 if bits is not None and pool is not None:
                     line[attack_name(label)] = rate(int(bits[pool].sum()), int(pool.sum()))
@@ -156,4 +158,4 @@ def show_other(attacked: Rows, cleaned: Rows) -> None:
                         line[attack_name(label)] = rate(int(bits[pool].sum()), int(pool.sum()))
             if len(line) > 2:
                 lines.append(line)
-    present(cleaned, lines, "ResNet-20: clean images, and pool B.", "resnet20")
+    present(cleaned, lines, "ResNet-20: clean images, and pool B.", "resnet20", optional=True)

@@ -1,4 +1,4 @@
-"""Table 1: the classifier, from the network as it is built."""
+"""Tables 1 and 2: the classifier, from the network as it is built, and a step of the flow."""
 
 from __future__ import annotations
 
@@ -7,11 +7,28 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from washout.chapters.chapter4.settings import classifier_recipe
+from washout.chapters.chapter4.settings import AUTO, classifier_recipe
 from washout.models import ResNet
 from washout.report import show
 
-SIDE, CLASSES = 32, 10
+SIDE, CLASSES = 32, 10  # CIFAR-10's
+# Kingma & Dhariwal (2018), Table 1, with the coupling of the code that the paper took its flow
+# from: shift, then scale by a sigmoid, which never lets an image go.
+STEPS = (
+    ("actnorm", "y = (x + b) · s, for each channel", "x = y / s − b", "h · w · Σ log |s|"),
+    (
+        "invertible 1 × 1 convolution",
+        "y = W x, at each pixel; W = P L (U + diag d)",
+        "x = W⁻¹ y",
+        "h · w · Σ log |d|",
+    ),
+    (
+        "affine coupling",
+        "x = (a, c); (t, r) = N(a); y = (a, (c + t) · sigmoid(r + 2))",
+        "c = y′ / sigmoid(r + 2) − t",
+        "Σ log sigmoid(r + 2)",
+    ),
+)
 
 
 def layers(net: ResNet) -> pd.DataFrame:
@@ -51,9 +68,16 @@ def _said(layer: nn.Module | None) -> str:
     return "identity"
 
 
-def show_layers(dataset: str, profile: str) -> None:
-    """The paper's Table 1, for all three blocks."""
-    recipe = classifier_recipe(dataset, "resnet8", profile, 0)
+def show_steps() -> None:
+    """The paper's Table 2."""
+    columns = ["layer", "forward", "back", "log-determinant, image of h × w"]
+    caption = "Table 2: one step of the flow; N is a small convolutional network."
+    show(pd.DataFrame(STEPS, columns=columns), caption=caption, name="chapter4-steps")
+
+
+def show_layers(profile: str) -> None:
+    """The paper's Table 1, for all three blocks, as it is built for CIFAR-10."""
+    recipe = classifier_recipe(AUTO[0], "resnet8", profile, 0)
     settings = dict(recipe.model_args)
     net = ResNet(3, SIDE, CLASSES, **settings)
     caption = "Table 1: the network as it is built, input and output channels first."

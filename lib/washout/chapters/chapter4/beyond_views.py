@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown, display
 
 from washout.chapters.bits import unpacked_floats
 from washout.chapters.chapter4.more_views import SEEN
-from washout.chapters.chapter4.pools import Rows, firsts
+from washout.chapters.chapter4.pools import Found, Rows, firsts
 from washout.chapters.chapter4.settings import AE, CLEAN, DEQUANTIZED, EPS, GUARD_RATE, MAIN, NOISE
 from washout.chapters.chapter4.views import attack_name, name, present, rate, three
 from washout.chapters.shown import SETS, stored
@@ -79,8 +80,14 @@ def show_distances(rows: Rows) -> None:
     present(rows, lines, caption, "distances")
 
 
-def show_knowing(rows: Rows) -> None:
+def show_knowing(rows: Rows, attacked: Rows = (), cleaned: Rows = ()) -> None:
+    """The attacker who knows, beside what an autoencoder alone misreads, without any attack."""
     lines = []
+    alone = {
+        (group.dataset, guard): unattacked(group, guard)
+        for group in firsts(attacked, cleaned)
+        for guard in AE
+    }
     for row in stored(rows):
         v, spec = row.values, row.spec
         check = ", ".join(words for key, words in CHECKS.items() if key in spec)
@@ -92,6 +99,7 @@ def show_knowing(rows: Rows) -> None:
             "ε": f"{spec['eps']:g}",
             "check": check,
             "misread": rate(v["misread"], v["n"]),
+            "misread without attack": alone.get((spec["dataset"], guard)) or "",
             "flagged": rate(v["flagged"], v["n"]) if "flagged" in v else "",
             "clean flagged": rate(v["flagged_clean"], v["n"]) if "flagged_clean" in v else "",
             "misread and accepted": rate(v.get("accepted", v["misread"]), v["n"]),
@@ -103,6 +111,14 @@ def show_knowing(rows: Rows) -> None:
         f"is set to flag {100 * GUARD_RATE:.0f} % of clean validation images."
     )
     present(rows, lines, caption, "knowing")
+
+
+def unattacked(group: Found, guard: str) -> str | None:
+    """Of the clean images that are read rightly, how many the autoencoder has misread."""
+    clean, right = group.read(CLEAN, guard), group.right
+    if clean is None or right is None or not right.any():
+        return None
+    return rate(int((~clean[: len(right)])[right].sum()), int(right.sum()))
 
 
 def show_second(rows: Rows) -> None:
@@ -138,9 +154,11 @@ def show_waiting(tables: Mapping[str, Rows]) -> None:
                     "command": missing[0].command,
                 }
             )
-    if lines:
-        show(
-            pd.DataFrame(lines),
-            caption="Rows of profile paper that wait, by table; the first missing row's command.",
-            name="chapter4-waiting",
-        )
+    if not lines:
+        display(Markdown("*None: all are stored.*"))
+        return
+    show(
+        pd.DataFrame(lines),
+        caption="Rows of profile paper that wait, by table; the first missing row's command.",
+        name="chapter4-waiting",
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from washout.chapters.chapter4.hypotheses import accepted, against_clean, area, areas
+from washout.chapters.chapter4.compared import against_clean, area, areas, difference
+from washout.chapters.chapter4.hypotheses import accepted
 from washout.chapters.chapter4.more_views import KINDS, SEEN
 from washout.chapters.chapter4.pools import Found, Rows, firsts
 from washout.chapters.chapter4.settings import CLEAN, GUARDS, KNOWING_EPS, MAIN
@@ -16,16 +17,19 @@ def conclusion(attacked: Rows, widths: Rows, cleaned: Rows, detections: Rows, kn
     said = []
     for group in firsts(attacked, widths, cleaned, detections):
         said += [*_cleaned(group), *_needed(group), *_known(group, knowing)]
+    if not said and any(group.attacks for group in firsts(attacked)):
+        return '*Conclusions are about all three attacks: see a run with* `attack = "all"`*.*'
     return "\n\n".join(said) if said else "*Not computed yet.*"
 
 
 def _cleaned(group: Found) -> list[str]:
     """Whether attacked images fare through the autoencoder as they do clean, by attack."""
     ae = f"ae{group.width}"
-    clean, right = group.read(CLEAN, ae), group.who("fgsm", "right")
+    clean, right = group.read(CLEAN, ae), group.right
     total = group.restored_overall(ae)
     if clean is None or right is None or total is None:
         return []
+    clean = clean[: len(right)]
     said = (
         f"**{SETS[group.dataset]}, is anything cleaned?** The autoencoder restores "
         f"{_short(*total)} of the attacked images, and keeps "
@@ -54,9 +58,9 @@ def _cleaned(group: Found) -> list[str]:
 
 
 def _needed(group: Found) -> list[str]:
-    """Whether a detector without a flow does better, by areas over pool B."""
+    """Whether a detector that knows no flow does better, by areas over pool B."""
     own = [area(group, label, "latents") for label in MAIN]
-    others = [k for k in KINDS if k not in ("latents", "all", "grid")]
+    others = [k for k in KINDS if k not in ("latents", "all", "random", "grid")]
     rivals = {k: [area(group, label, k) for label in MAIN] for k in others}
     known = {
         kind: [one.value for one in found if one is not None] for kind, found in rivals.items()
@@ -66,11 +70,15 @@ def _needed(group: Found) -> list[str]:
     if len(mine) < len(MAIN) or not known:
         return []
     best = max(known, key=lambda kind: sum(known[kind]))
-    wins = sum(a > b for a, b in zip(known[best], mine, strict=True))
+    gaps = [difference(one, two) for one, two in zip(rivals[best], own, strict=True)]
+    ahead = [attack_name(m) for m, gap in zip(MAIN, gaps, strict=True) if gap and gap[0] > 0]
+    behind = [attack_name(m) for m, gap in zip(MAIN, gaps, strict=True) if gap and gap[1] < 0]
+    parts = [f"{w} for {_and(m)}" for w, m in (("ahead", ahead), ("behind", behind)) if m]
+    said = ", ".join(parts) or "the two are no farther apart than by chance"
     return [
         "**Is the flow needed?** Areas for FGSM / PGD / DeepFool are "
         f"{areas(group, 'latents')} on Glow's latents; the best detector without a flow looks at "
-        f"{SEEN[best]} and has {areas(group, best)}, better for {wins} of {len(MAIN)} attacks."
+        f"{SEEN[best]} and has {areas(group, best)}: {said}."
     ]
 
 

@@ -2,66 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
+from washout.chapters.chapter4.compared import Area, against_clean, area, areas, difference
 from washout.chapters.chapter4.pools import Found, Rows, firsts, untrained
-from washout.chapters.chapter4.settings import CLEAN, EPS, MAIN, OTHER_EPS, PCA, SEPARATE
+from washout.chapters.chapter4.settings import EPS, MAIN, OTHER_EPS, PCA, SEPARATE
 from washout.chapters.chapter4.views import attack_name, present, rate
 from washout.chapters.shown import SETS, stored
-from washout.metrics import paired_interval, wilson
+from washout.metrics import wilson
 from washout.report.verdicts import CLOSE
 
-# What sees fine detail without a trained flow, and what it is called here.
-PLAIN = {
+# What sees no trained flow: the views that the hypothesis names, and others that came later.
+NAMED = {
     "residuals": "24 statistics",
-    "whitened": "whitened pixels",
     "random": "untrained Glow, whitened",
+    "pixels": "raw pixels",
+}
+LATER = {
+    "whitened": "whitened pixels",
     PCA: "late principal components",
     SEPARATE: "a network",
 }
 SMALLEST = f"fgsm-{OTHER_EPS[0]:g}"
 Line = tuple[str, str, str]  # the hypothesis, what was found, the verdict
-
-
-class Area(NamedTuple):
-    """An area under a ROC curve with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def area(group: Found, label: str, kind: str, pool: str = "B", **more: Any) -> Area | None:
-    """A detector's area, if it is stored, has images in the pool, and was trained."""
-    row = group.detector(label, kind, **more)
-    part = {} if row is None or untrained(row) else row.values.get(pool, {})
-    return Area(part["auc"], part["auc_low"], part["auc_high"]) if "auc" in part else None
-
-
-def areas(group: Found, kind: str, pool: str = "B", **more: Any) -> str:
-    """The areas for all three attacks in words."""
-    row = group.detector(MAIN[0], kind, **more)
-    if row is not None and untrained(row):
-        return "not trained"
-    found = [area(group, label, kind, pool, **more) for label in MAIN]
-    return " / ".join("–" if one is None else f"{one.value:.3f}" for one in found)
-
-
-def difference(one: Area | None, other: Area | None) -> tuple[float, float] | None:
-    """The 95 % interval of one area less another, taken as if they were independent.
-
-    Both are over the same images, which makes the true one narrower.
-
-    Source: G. Y. Zou & A. Donner (2008), "Construction of confidence limits about effect
-    measures": each limit from the distances of the two intervals' ends.
-    """
-    if one is None or other is None:
-        return None
-    gap = one.value - other.value
-    low = gap - math.hypot(one.value - one.low, other.high - other.value)
-    return low, gap + math.hypot(one.high - one.value, other.value - other.low)
 
 
 def falls(drops: Sequence[tuple[float, float] | None]) -> str:
@@ -76,34 +39,47 @@ def falls(drops: Sequence[tuple[float, float] | None]) -> str:
 
 # ---- the hypotheses ----------------------------------------------------------------------------
 def detail(group: Found) -> Line:
-    """H-X1: each of the plain views that were trained comes within 0.05 of the flow, or none."""
+    """H-X1: one of the views that it names comes within 0.05 of the flow for each attack, where the
+    flow finds at least one.
+    """
     said = f"Glow's latents: {areas(group, 'latents')}; " + "; ".join(
-        f"{words}: {areas(group, kind)}" for kind, words in PLAIN.items()
+        f"{words}: {areas(group, kind)}" for kind, words in NAMED.items()
     )
-    found = {}
-    for kind in PLAIN:
-        row = group.detector(MAIN[0], kind)
-        if row is not None and untrained(row):
-            continue
-        gaps = [difference(area(group, m, kind), area(group, m, "latents")) for m in MAIN]
-        known = [gap for gap in gaps if gap is not None]
-        if len(known) < len(MAIN):
-            found[kind] = "not computed"
-        elif all(low > -CLOSE for low, _ in known):
-            found[kind] = "level"
-        else:
-            found[kind] = "behind" if any(high < -CLOSE for _, high in known) else "undecided"
-    words = set(found.values())
-    level = [PLAIN[kind] for kind, word in found.items() if word == "level"]
-    if not found or "not computed" in words:
+    said += ". Not named then: " + "; ".join(
+        f"{words}: {areas(group, kind)}" for kind, words in LATER.items()
+    )
+    own = [area(group, m, "latents") for m in MAIN]
+    found = {kind: _level(group, kind) for kind in NAMED}
+    level = [NAMED[kind] for kind, word in found.items() if word == "level"]
+    words = set(found.values()) - {"not trained"}
+    if "not computed" in words or not words:
         verdict = "not computed"
-    elif words == {"level"}:
-        verdict = "holds"
+    elif not any(one.low > 0.5 for one in own if one is not None):
+        verdict = "undecided: the flow's detector finds nothing"
     elif level:
-        verdict = f"in part: {', '.join(level)}"
+        verdict = f"holds: {' and '.join(level)}"
     else:
         verdict = "contradicted" if words == {"behind"} else "undecided"
-    return "H-X1: not the flow, but any view of fine detail finds the attacks", said, verdict
+    return (
+        "H-X1: not the flow finds the attacks, but fine detail: statistics of it, random weights "
+        "or pixels do as well",
+        said,
+        verdict,
+    )
+
+
+def _level(group: Found, kind: str) -> str:
+    """Whether a view is within 0.05 of the flow for each attack (``level``), or ``behind``."""
+    row = group.detector(MAIN[0], kind)
+    if row is not None and untrained(row):
+        return "not trained"
+    gaps = [difference(area(group, m, kind), area(group, m, "latents")) for m in MAIN]
+    known = [gap for gap in gaps if gap is not None]
+    if len(known) < len(MAIN):
+        return "not computed"
+    if all(low > -CLOSE for low, _ in known):
+        return "level"
+    return "behind" if any(high < -CLOSE for _, high in known) else "undecided"
 
 
 def levels(group: Found) -> Line:
@@ -125,7 +101,8 @@ def levels(group: Found) -> Line:
 
 def transfer(group: Found, knowing: Rows) -> Line:
     """H-X3: an area falls by more than 0.05 without the attack or at a quarter of the size; and an
-    attacker with the detector's score in his loss gets more than half of the images through.
+    attacker with the detector's score in his loss gets more than half of the images through, and
+    more than one without it by at least five points.
     """
     own = {m: area(group, m, "latents") for m in MAIN}
     left = {m: area(group, m, "latents", trained=f"without-{m}") for m in MAIN}
@@ -140,17 +117,14 @@ def transfer(group: Found, knowing: Rows) -> Line:
         "a smaller ε": falls([difference(own["fgsm"], small)]),
     }
     through = accepted(knowing, group, knows=True)
+    without = accepted(knowing, group, knows=False)
     words["a detector term"] = "not computed"
-    if through is not None:
-        low, high = wilson(*through)
-        words["a detector term"] = (
-            "holds" if low > 0.5 else "contradicted" if high < 0.5 else "undecided"
+    if through is not None and without is not None:
+        words["a detector term"] = _collapses(through, without)
+        said += (
+            "; PGD with the detector's score in its loss, misread and accepted: "
+            f"{rate(*through)}, without it {rate(*without)}"
         )
-        said += "; PGD with the detector's score in its loss, misread and accepted: "
-        said += rate(*through)
-        without = accepted(knowing, group, knows=False)
-        if without is not None:
-            said += f", without it {rate(*without)}"
     verdict = next(iter(words.values()))
     if len(set(words.values())) > 1:
         verdict = "; ".join(f"{what}: {word}" for what, word in words.items())
@@ -162,6 +136,19 @@ def transfer(group: Found, knowing: Rows) -> Line:
     )
 
 
+def _collapses(through: tuple[float, int], without: tuple[float, int]) -> str:
+    """Of images misread and accepted: more than half, and more than without the term."""
+    low, high = wilson(*through)
+    gap = difference(
+        Area(through[0] / through[1], low, high),
+        Area(without[0] / without[1], *wilson(*without)),
+    )
+    assert gap is not None
+    if low > 0.5 and gap[0] > CLOSE:
+        return "holds"
+    return "contradicted" if high < 0.5 or gap[1] < CLOSE else "undecided"
+
+
 def accepted(
     knowing: Rows, group: Found, *, knows: bool, guard: str = "latents", eps: float = EPS
 ) -> tuple[float, int] | None:
@@ -171,36 +158,10 @@ def accepted(
     )
     if not rows:
         return None
-    best = max(rows, key=lambda row: row.values["accepted"]).values
+    best = max(rows, key=lambda row: row.values["accepted"] / max(row.values["n"], 1)).values
+    if not best["n"]:
+        return None
     return best["accepted"], best["n"]
-
-
-class Against(NamedTuple):
-    """Attacked images through the autoencoder, less the same images clean, in points of 100."""
-
-    points: float
-    low: float
-    high: float
-    word: str
-
-
-def against_clean(group: Found) -> dict[str, Against]:
-    """By attack, over pool B: the same up to five points (``holds``), or not."""
-    ae, found = f"ae{group.width}", {}
-    clean = group.read(CLEAN, ae)
-    for label in MAIN:
-        bits, pool = group.read(label, ae), group.pool(label, "B")
-        if bits is None or clean is None or pool is None or not pool.any():
-            continue
-        won, lost = int((bits & ~clean)[pool].sum()), int((~bits & clean)[pool].sum())
-        low, high = paired_interval(won, lost, int(pool.sum()))
-        word = "undecided"
-        if low > -CLOSE and high < CLOSE:
-            word = "holds"
-        elif high < -CLOSE or low > CLOSE:
-            word = "contradicted"
-        found[label] = Against(100 * (won - lost) / pool.sum(), 100 * low, 100 * high, word)
-    return found
 
 
 def constant(group: Found) -> Line:

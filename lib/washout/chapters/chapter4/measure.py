@@ -14,7 +14,9 @@ from washout.chapters.chapter4.settings import (
     AUTO,
     CAPPED,
     CLEAN,
+    DETECTORS_OF_ALL,
     EPS,
+    MAIN,
     NOISE,
     PROFILES,
     SLOW,
@@ -227,7 +229,10 @@ def flags(spec: Spec) -> list[str]:
     """What the command line needs besides the table, for a row that the plain plan lacks."""
     name = spec["dataset"]
     words = ["--dataset", name] if name not in AUTO else []
-    if spec.get("attack", CLEAN) not in (CLEAN, NOISE, *VARIANTS):
+    # The plain plan repaints, and shows to every detector, after the paper's attacks alone.
+    thorough = "defense" in spec or spec.get("features", "latents") not in DETECTORS_OF_ALL
+    usual = MAIN if thorough else VARIANTS
+    if spec.get("attack", CLEAN) not in (CLEAN, NOISE, *usual):
         words += ["--attack", spec["attack"]]
     return words if spec["seed"] == 0 else [*words, "--seed", str(spec["seed"])]
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from washout import papers
 from washout.chapters.chapter4.pools import Found, Rows, firsts, untrained
 from washout.chapters.chapter4.settings import (
     CLEAN,
+    DETECTORS_OF_ALL,
     FEATURES,
     MAIN,
     NOISE,
     PCA,
     RATES,
+    ROUNDABLE,
     ROUNDED,
     SEPARATE,
 )
@@ -31,15 +34,21 @@ SEEN = {
     PCA: "late principal components (Hendrycks & Gimpel)",
 }
 KINDS = (*FEATURES, SEPARATE, PCA)
-ROUNDED_KINDS = ("latents", "residuals", "grid", "whitened", SEPARATE, PCA)
-# What Table 5 prints: FGSM / PGD / DeepFool in percent, each in its own unit.
-QUOTED = {
-    PCA: "100 / 92.8 / –",
-    "sets": "99.78 / – / – (sets of MNIST)",
-    SEPARATE: "100 / – / –",
-    "latents": "97.12 / 97.07 / 63.17",
-}
+# Whose line of Table 5 a detector stands beside.
+QUOTED = {PCA: "pca", "sets": "distribution", SEPARATE: "separate"}
 NOT_TRAINED = "not trained"
+
+
+def quoted(kind: str) -> str:
+    """What Table 5 prints of a kind of detector: FGSM / PGD / DeepFool, each in its own unit."""
+    paper = papers.load("xiong")
+    if kind == "latents":
+        return " / ".join(f"{paper.numbers[f'xiong/table4/{m}'].value:g}" for m in MAIN)
+    if kind not in QUOTED:
+        return ""
+    line = paper.quoted[QUOTED[kind]]
+    said = " / ".join(f"{line[m]:g}" if m in line else "–" for m in MAIN)
+    return f"{said} ({line['of']})" if "of" in line else said
 
 
 def _estimate(row: Row | None, pool: str = "B") -> str:
@@ -64,23 +73,23 @@ def show_detectors(attacked: Rows, detections: Rows, sets: Rows = ()) -> None:
     lines: list[dict[str, Any]] = []
     for group in firsts(attacked, detections, sets):
         for kind in KINDS:
-            rows = {label: group.detector(label, kind) for label in MAIN}
+            rows = {label: group.detector(label, kind) for label in group.attacks}
             if not any(rows.values()):
                 continue
             line = {
                 "dataset": SETS[group.dataset],
                 "looks at": SEEN[kind],
-                "quoted: FGSM / PGD / DeepFool, %": QUOTED.get(kind, ""),
+                "quoted: FGSM / PGD / DeepFool, %": quoted(kind),
             }
-            for label in MAIN:
+            for label in rows:
                 found = group.detected(label, kind)
                 line[f"{attack_name(label)}, accuracy"] = _accuracy(group, label, kind, found)
             for label, row in rows.items():
                 line[f"{attack_name(label)}, area in pool B"] = _estimate(row)
-            for label in MAIN:
+            for label in rows:
                 found = group.detected_all(label, kind)
                 line[f"{attack_name(label)}, all images"] = _accuracy(group, label, kind, found)
-            flagged = next((group.flagged(label, kind) for label in MAIN if rows[label]), None)
+            flagged = next((group.flagged(label, kind) for label in rows if rows[label]), None)
             if flagged is not None:
                 clean = flagged[1]
                 line["clean flagged"] = rate(int(clean.sum()), len(clean))
@@ -111,7 +120,7 @@ def _largest_sets(group: Found) -> list[dict[str, Any]]:
     line = {
         "dataset": SETS[group.dataset],
         "looks at": f"sets of {size} images, not single ones (Grosse et al.)",
-        "quoted: FGSM / PGD / DeepFool, %": QUOTED["sets"],
+        "quoted: FGSM / PGD / DeepFool, %": quoted("sets"),
     }
     for label in MAIN:
         if label in found:
@@ -127,7 +136,7 @@ def show_rates(attacked: Rows, detections: Rows) -> None:
     lines = []
     for group in firsts(attacked, detections):
         for kind in KINDS:
-            for label in MAIN:
+            for label in group.attacks:
                 row = group.detector(label, kind)
                 if row is None or untrained(row):
                     continue
@@ -215,7 +224,7 @@ def show_unseen(attacked: Rows, detections: Rows) -> None:
                 "attack": attack_name(label),
             }
             pool = group.pool(label, "B")
-            for kind in ("latents", "residuals"):
+            for kind in DETECTORS_OF_ALL:
                 found = group.flagged(label, kind)
                 if found is None or pool is None or not pool.any():
                     continue
@@ -235,7 +244,7 @@ def show_rounded(attacked: Rows, detections: Rows) -> None:
     """Attacked images as a file would hold them, those that fool in both forms."""
     lines = []
     for group in firsts(attacked, detections):
-        for kind in ROUNDED_KINDS:
+        for kind in ROUNDABLE:
             for label in MAIN:
                 rows = [
                     group.detector(label, kind),
@@ -252,7 +261,7 @@ def show_rounded(attacked: Rows, detections: Rows) -> None:
                         "attack": attack_name(label),
                         "area": areas[0],
                         "after rounding to 8 bits": areas[1],
-                        "trained on rounded images too": areas[2],
+                        "trained on attacked images that were rounded": areas[2],
                         "images": rows[0].values.get("both", {}).get("n", 0),
                     }
                 )

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from washout import figures
 from washout.chapters.chapter4.beyond_views import SPACES
+from washout.chapters.chapter4.fitting import FEW, MANY
 from washout.chapters.chapter4.pools import Rows, firsts, untrained
 from washout.chapters.chapter4.settings import (
     AE,
@@ -16,12 +17,13 @@ from washout.chapters.chapter4.settings import (
     CLEAN,
     EPS,
     MAIN,
+    NOISE,
     PCA,
     PROFILES,
     SEPARATE,
     SWEPT,
 )
-from washout.chapters.chapter4.views import attack_name, name
+from washout.chapters.chapter4.views import NOT_PART, attack_name, name
 from washout.chapters.shown import nothing, stored
 from washout.metrics import wilson
 from washout.study import Study
@@ -35,6 +37,7 @@ SHORT = {
     PCA: "PCA",
 }
 KINDS = tuple(SHORT)
+NOTHING = f"*{NOT_PART.capitalize()}*"
 SHOWN = ("ae2", "ae4", "ae6", "ae12")  # as many as the page says
 
 
@@ -126,17 +129,19 @@ def ceiling(attacked: Rows, widths: Rows, cleaned: Rows) -> Figure | None:
         return None
     for group in firsts(attacked, widths, cleaned):
         points: dict[str, list[tuple[str, float, float]]] = {}
-        right = group.who("fgsm", "right")
+        right, labels = group.right, group.attacks
         for defense in AE:
             clean = group.read(CLEAN, defense)
-            for label in MAIN:
+            for label in labels:
                 bits, pool = group.read(label, defense), group.pool(label, "B")
                 if clean is None or bits is None or pool is None or right is None:
                     continue
                 if not pool.any():
                     continue
-                width = defense[2:] if label == MAIN[-1] else ""  # once is enough
-                point = (width, float(clean[right].mean()), float(bits[pool].mean()))
+                width = defense[2:] if label == labels[-1] else ""  # once is enough
+                width += " (chosen)" * bool(width and defense == f"ae{group.width}")
+                seen = clean[: len(right)]
+                point = (width, float(seen[right].mean()), float(bits[pool].mean()))
                 points.setdefault(attack_name(label), []).append(point)
         if points:
             return figures.fidelity(
@@ -144,7 +149,7 @@ def ceiling(attacked: Rows, widths: Rows, cleaned: Rows) -> Figure | None:
                 xlabel="clean images through it, of those right before",
                 ylabel="attacked images restored (pool B)",
             )
-    display(Markdown("*Not part of a run for this attack.*"))
+    display(Markdown(NOTHING))
     return None
 
 
@@ -163,14 +168,19 @@ def flow_images(rows: Rows, study: Study) -> Figure | None:
     )
 
 
-def curves(detections: Rows, kinds: Sequence[str], labels: Sequence[str]) -> Figure | None:
-    """ROC curves: of one detector for several attacks, or of several for one attack."""
+def curves(
+    detections: Rows, kinds: Sequence[str], labels: Sequence[str] | None = None
+) -> Figure | None:
+    """ROC curves over pool A: of one detector for several attacks, or of several for one attack."""
     if nothing(detections, "ROC curves"):
         return None
     for group in firsts(detections):
         lines, areas = {}, {}
+        met = [r.spec["attack"] for r in group.rows if r.spec["trained"] == "mixture"]
+        met = [label for label in met if label != NOISE]
+        usual = [m for m in MAIN if m in met] or list(dict.fromkeys(met))
         for kind in kinds:
-            for label in labels:
+            for label in labels or usual:
                 row = group.detector(label, kind)
                 if row is None or untrained(row) or "curve" not in row.values:
                     continue
@@ -180,7 +190,7 @@ def curves(detections: Rows, kinds: Sequence[str], labels: Sequence[str]) -> Fig
                 areas[title] = row.values["A"]["auc"]
         if lines:
             return figures.roc_curves(lines, aucs=areas)
-    display(Markdown("*Not part of a run for this attack.*"))
+    display(Markdown(NOTHING))
     return None
 
 
@@ -203,7 +213,7 @@ def epsilons(attacked: Rows, detections: Rows) -> Figure | None:
         if lines:
             return figures.sweep(ALONG, lines, xlabel="ε of the attack", ylabel="attacks found",
                                  mark=(EPS, "trained at"))  # fmt: skip
-    display(Markdown("*Not part of a run for this attack.*"))
+    display(Markdown(NOTHING))
     return None
 
 
@@ -224,7 +234,7 @@ def sets(rows: Rows, test: str = "mmd") -> Figure | None:
                 for r in own
                 if r.spec["space"] == space and r.spec["attack"] == label
             }
-            if set(found) == set(sizes):
+            if set(found) == set(sizes) and all(r.values["trials"] for r in found.values()):
                 points = []
                 for size in sizes:
                     k, n = found[size].values["found"], found[size].values["trials"]
@@ -233,7 +243,7 @@ def sets(rows: Rows, test: str = "mmd") -> Figure | None:
                     points
                 )
     if not lines:
-        display(Markdown("*Not part of a run for this attack.*"))
+        display(Markdown(NOTHING))
         return None
     return figures.sweep(sizes, lines, xlabel="images in a set", ylabel="sets called attacked")
 
@@ -244,7 +254,9 @@ def settings(profile: str) -> str:
     return (
         f"{p.n:,} test images, detectors trained on {p.n_train:,} images, clean and attacked where "
         f"that fools; Glow {p.flow[0]} wide with {p.flow[1]} steps in each of three levels, "
-        f"{p.flow_epochs} epochs"
+        f"{p.flow_epochs} epochs; the detector's five layers learn from up to {p.detector_epochs} "
+        f"epochs at a rate of {MANY['lr']:g} with dropout {MANY['dropout']:g}, where features are "
+        f"two dozen at {FEW['lr']:g} with none"
     )
 
 

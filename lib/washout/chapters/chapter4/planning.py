@@ -16,6 +16,7 @@ from washout.chapters.chapter4.settings import (
     CLEAN,
     DECAY,
     DEQUANTIZED,
+    DETECTORS_OF_ALL,
     EPS,
     FEATURES,
     GUARDS,
@@ -25,6 +26,7 @@ from washout.chapters.chapter4.settings import (
     NOISE,
     PCA,
     PROFILES,
+    ROUNDABLE,
     ROUNDED,
     SEPARATE,
     SPACES,
@@ -39,7 +41,6 @@ from washout.chapters.plans import Entries
 from washout.store import Spec
 from washout.study import Study
 
-ROUNDABLE = ("latents", "residuals", "grid", "whitened", SEPARATE, PCA)
 SHOWN = 3  # images of Figure 1
 HARDEST = "deepfool"
 CHECKED = ("ae4",)  # the autoencoder whose attacker is checked
@@ -118,8 +119,7 @@ def beyond(base: Spec, study: Study) -> Entries:
     swept = [label for labels in SWEPT.values() for label in labels if label not in MAIN]
     others = (*swept, *UNSEEN)
     detections = [
-        *_detections(base, "latents", "mixture", others),
-        *_detections(base, "residuals", "mixture", others),
+        spec for kind in DETECTORS_OF_ALL for spec in _detections(base, kind, "mixture", others)
     ]
     for kind in ROUNDABLE:
         rounded = _detections(base, kind, "mixture", MAIN)

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from washout.chapters.bits import unpacked
-from washout.chapters.chapter4.settings import COLUMN, GUESSING, MAIN, MIXTURE, WIDTHS
+from washout.chapters.chapter4.settings import COLUMN, GUESSING, MAIN, MIXTURE, NOISE, WIDTHS
 from washout.papers import load
 from washout.store import Row
 from washout.study import Missing
@@ -75,6 +75,19 @@ class Found:
         return None
 
     # ---- who fools the classifier --------------------------------------------------------------
+    @property
+    def attacks(self) -> list[str]:
+        """The paper's attacks that are stored; in a run for another one, that one."""
+        found = [row.spec["attack"] for row in self.rows if row.table == "attack"]
+        return [m for m in MAIN if m in found] or [a for a in found if a != NOISE]
+
+    @property
+    def right(self) -> Bits | None:
+        """Which clean images are read rightly, (n,) bool: as many as the attack with most sees."""
+        rows = [row for row in self.rows if row.table == "attack"]
+        most = max(rows, key=lambda row: row.values["n"], default=None)
+        return None if most is None else unpacked(most.values["right"], most.values["n"])
+
     def who(self, attack: str, word: str) -> Bits | None:
         """Of the attack's row, ``right`` (clean), ``wrong`` or ``wrong_rounded``; (n,) bool."""
         row = self.row("attack", attack=attack)
@@ -141,7 +154,9 @@ class Found:
     def restored(self, attack: str, defense: str) -> tuple[int, int] | None:
         """Of a column's images, how many are read rightly after a repainting."""
         bits, index = self.read(attack, defense), self.column(attack)
-        return None if bits is None or index is None else (int(bits[index].sum()), len(index))
+        if bits is None or index is None or not len(index):
+            return None
+        return int(bits[index].sum()), len(index)
 
     def restored_overall(self, defense: str) -> tuple[int, int] | None:
         """Of the overall draw's images, how many are read rightly after a repainting."""
@@ -198,7 +213,7 @@ class Found:
                  **more: object) -> tuple[int, int] | None:  # fmt: skip
         """How many these are, of how many."""
         bits = self.declared(attack, features, trained, **more)
-        return None if bits is None else (int(bits.sum()), len(bits))
+        return None if bits is None or not len(bits) else (int(bits.sum()), len(bits))
 
     def detected_all(self, attack: str, features: str = "latents") -> tuple[int, int] | None:
         """Of all images, clean and attacked: those included that the attack does not turn."""

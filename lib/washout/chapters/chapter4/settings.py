@@ -14,7 +14,8 @@ DATASETS = (*AUTO, *BUNDLED)
 
 EPS = 0.02  # the paper's, for all attacks
 CLEAN = "none"
-MAIN = ("fgsm", "pgd", "deepfool")
+NAMES = {"fgsm": "FGSM", "pgd": "PGD", "deepfool": "DeepFool"}  # the paper's attacks
+MAIN = tuple(NAMES)
 OTHER_EPS = (0.005, 0.01, 0.04)
 # Labels that stand for an attack with other settings than its defaults. DeepFool, which searches
 # the smallest change, is cut to the same budget, as the paper's library cuts it. The paper's PGD,
@@ -49,10 +50,13 @@ COLUMN = 0.5  # a column's draw: 5,000 of 10,000
 
 # What a detector looks at. The first is the paper's.
 FEATURES = ("latents", "all", "random", "pixels", "whitened", "residuals", "grid")
+DETECTORS_OF_ALL = ("latents", "residuals")  # asked about every attack
 # Baselines: a network on the images themselves, and late principal components.
 SEPARATE, PCA = "separate", "pca"
 # What it was trained on: the mixture, one attack alone, or the mixture without one.
 TRAINED = ("mixture", *MAIN, *(f"without-{name}" for name in MAIN))
+# Those that are also asked about images as a file holds them.
+ROUNDABLE = ("latents", "residuals", "grid", "whitened", SEPARATE, PCA)
 ROUNDED = "-8bit"  # behind the kind of training: on images rounded to 8 bits
 # A validation loss above this is that of guessing, log 2 = 0.693: the training never got off the
 # ground, and the detector is no evidence.

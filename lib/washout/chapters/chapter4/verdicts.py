@@ -8,7 +8,6 @@ from washout.chapters.chapter4.pools import Found, Rows, groups
 from washout.chapters.chapter4.settings import AUTO, MAIN
 from washout.report import Judgment, Verdict, verdict
 
-NAMES = {"fgsm": "FGSM", "pgd": "PGD", "deepfool": "DeepFool"}
 Count = tuple[int, int] | None
 
 
@@ -107,4 +106,4 @@ def all_verdicts(
     ]
 
 
-__all__ = ["NAMES", "all_verdicts", "attacks", "baseline", "claims", "table3", "table4"]
+__all__ = ["all_verdicts", "attacks", "baseline", "claims", "table3", "table4"]

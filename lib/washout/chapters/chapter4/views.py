@@ -7,27 +7,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown, display
 
+from washout import attacks
 from washout.chapters import shown
 from washout.chapters.chapter4 import verdicts
-from washout.chapters.chapter4.measure import epsilon
+from washout.chapters.chapter4.measure import attack_of, epsilon
 from washout.chapters.chapter4.pools import Found, Rows, firsts, groups
 from washout.chapters.chapter4.settings import (
     ALONG,
     CLEAN,
     DECAY,
     MAIN,
+    NAMES,
     NOISE,
     OTHER_EPS,
 )
 from washout.chapters.shown import SETS, stored
 from washout.metrics import wilson
 from washout.report import Verdict, compare, tidy
+from washout.store import Row
 from washout.study import Study
 
 ATTACKS = {
     CLEAN: "clean",
-    **verdicts.NAMES,
+    **NAMES,
     NOISE: "random signs",
     "bim": "BIM, not stopping",
     "deepfool-l2": "DeepFool, L2, uncut",
@@ -35,6 +39,7 @@ ATTACKS = {
     **{f"fgsm-{eps:g}": f"FGSM, ε {eps:g}" for eps in OTHER_EPS},
     **{f"pgd-{eps:g}": f"PGD, 20 steps, ε {eps:g}" for eps in ALONG},
 }
+NOT_PART = "not part of a run for this attack, dataset or seed."
 NETS = {
     "resnet8": "the paper's, three blocks",
     DECAY: "the same, trained otherwise",
@@ -69,6 +74,16 @@ def counted(found: tuple[int, int] | None) -> str:
     return "–" if found is None else rate(*found)
 
 
+def settings_of(label: str, dataset: str) -> str:
+    """All settings of an attack but its epsilon, in words."""
+    kind, fixed = attack_of(label)
+    if kind in (CLEAN, NOISE):
+        return ""
+    found = attacks.get(kind).settings(dataset, **fixed)
+    words = {k: f"{x:.3g}" if isinstance(x, float) else x for k, x in found.items()}
+    return ", ".join(f"{k} {x}" for k, x in words.items() if k != "eps" and x is not None)
+
+
 def three(value: float | None) -> str:
     return "none" if value is None else f"{value:.3g}"
 
@@ -79,9 +94,17 @@ def present(
     caption: str,
     csv: str,
     data: pd.DataFrame | None = None,
+    optional: bool = False,
 ) -> None:
-    """``shown.present`` with the chapter's name before the file's."""
+    """``shown.present`` with the chapter's name before the file's.
+
+    Args:
+        optional: where nothing is said if there are rows and nothing of them to show.
+    """
     shown.present(rows, lines, caption, f"chapter4-{csv}", data)
+    missing = any(not isinstance(row, Row) for row in rows)
+    if rows and not lines and not missing and not optional:
+        display(Markdown(f"*{caption.split(':')[0].rstrip('.')}: {NOT_PART}*"))
 
 
 def show_verdicts(rows: Rows, found: Sequence[Verdict], labels: Sequence[str], caption: str,
@@ -144,6 +167,7 @@ def show_attacks(rows: Rows) -> None:
                 "classifier": row.spec["net"],
                 "attack": attack_name(label),
                 "ε": "unbounded" if size is None else f"{size:.3g}",
+                "settings": settings_of(label, row.spec["dataset"]),
                 "images": v["n"],
                 "wrong when clean": int((~right).sum()),
                 "fooled, those among them": rate(int(wrong.sum()), v["n"]),
@@ -158,7 +182,7 @@ def show_attacks(rows: Rows) -> None:
         )
     for group in firsts(rows):
         hits = [group.pool(label, "B") for label in MAIN]
-        right = group.who("fgsm", "right")
+        right = group.right
         if right is None or any(hit is None for hit in hits):
             continue
         worst = np.any([hit for hit in hits if hit is not None], axis=0)

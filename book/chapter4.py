@@ -304,10 +304,10 @@ more_views.show_training(attacked, detections)
 sets = ch.rows(p, ch.TWO_SAMPLE)
 more_views.show_detectors(attacked, detections, sets)
 
-# %% mystnb={"image": {"alt": "ROC curves of five detectors for FGSM."}, "figure": {"name": "fig-4-roc-fgsm", "caption": "FGSM (pool A): what detectors find that look at Glow's latents, those of an untrained Glow, statistics of fine detail, the image itself (a network), and late principal components."}}
+# %% mystnb={"image": {"alt": "ROC curves of several detectors for FGSM."}, "figure": {"name": "fig-4-roc-fgsm", "caption": "FGSM (pool A): detectors that see Glow's latents, statistics of fine detail, the image itself (a network), or late principal components; one that was not trained is left out."}}
 pictures.curves(detections, pictures.KINDS, ("fgsm",))
 
-# %% mystnb={"image": {"alt": "ROC curves of five detectors for DeepFool."}, "figure": {"name": "fig-4-roc-deepfool", "caption": "DeepFool (pool A, with images that were misread when clean and are unchanged): the same detectors."}}
+# %% mystnb={"image": {"alt": "ROC curves of several detectors for DeepFool."}, "figure": {"name": "fig-4-roc-deepfool", "caption": "DeepFool (pool A, with images that were misread when clean and are unchanged): the same detectors."}}
 pictures.curves(detections, pictures.KINDS, ("deepfool",))
 
 # %%
@@ -394,8 +394,8 @@ beyond_views.show_second(ch.rows(p, ch.SECOND))
 # that autoencoder misreads without any attack. All its steps are 2.5 ε / number of steps. Against a
 # detector: PGD towards the second most likely class of a classifier that has one class more,
 # *attacked*, with the detector's score on top {cite:p}`carlini2017detected`. That this attack is at its
-# end is checked at the smallest ε, where not everything is won: by twice the steps, by two targets
-# with two starts each, by twice the draws of the noise; and, for one autoencoder, at an ε of 0.5, at
+# end is checked at the smallest ε, where not everything is won: by two and four times the steps, by
+# two targets with two starts each, by twice the draws of the noise; and, for one autoencoder, at an ε of 0.5, at
 # which nothing of an image is left.
 
 # %%

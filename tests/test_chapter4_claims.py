@@ -64,7 +64,7 @@ def test_each_claim_can_be_contradicted(claim, rows):
 
 
 def test_far_less_often_is_by_more_than_five_points():
-    for deepfool, word in ((0.90, "holds"), (0.93, "contradicted"), (0.92, "undecided")):
+    for deepfool, word in ((0.85, "holds"), (0.96, "contradicted"), (0.92, "undecided")):
         rows = {"detections_": detections({"deepfool": deepfool})}
         assert judged(**rows)["deepfool-hardest-to-detect"] == word, deepfool
 

@@ -271,3 +271,7 @@ def test_examples_hold_what_is_read(study, base):
     assert [len(words) for words in v["said"]] == [4] * len(v["lines"])
     for label, said in zip(v["labels"], v["said"], strict=False):
         assert said[0] == label  # read rightly when clean
+    changes = study.images(v["changes"]).astype(int) - 128
+    assert len(changes) == len(v["largest"]) == len(v["labels"]) * len(ch.MAIN)
+    assert abs(changes).reshape(len(changes), -1).max(1).tolist() == [127] * len(changes)
+    assert all(0 < size <= settings.EPS + 1e-6 for size in v["largest"])

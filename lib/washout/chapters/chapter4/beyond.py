@@ -35,7 +35,7 @@ from washout.metrics import norms
 from washout.store import Spec
 from washout.study import Study, Table
 
-VERSIONS = {"two_sample": 2, "distance": 3, "examples": 1, "second": 4}
+VERSIONS = {"two_sample": 2, "distance": 3, "examples": 2, "second": 4}
 PERMUTATIONS = 200
 LEVEL = 0.05  # p-values up to which a set counts as attacked
 
@@ -174,6 +174,8 @@ def second(spec: Spec, study: Study) -> dict[str, Any]:
 def examples(spec: Spec, study: Study) -> dict[str, Any]:
     """Images clean and after each attack; the first also through each autoencoder; what is read.
 
+    ``changes`` are 128 where nothing is changed, and 127 above or below by the ``largest``.
+
     The first of the draw that are read rightly when clean and wrongly after each attack.
     """
     model, hash_ = networks.classifier(spec, study)
@@ -192,12 +194,18 @@ def examples(spec: Spec, study: Study) -> dict[str, Any]:
     classes = networks.whole(spec, study).classes
     said = [[classes[k] for k in predict(model, x, device=study.device)] for x in lines]
     stack = torch.cat(lines).permute(0, 2, 3, 1)
+    # A change below half a level would vanish in 8 bits: each is kept in units of its largest.
+    changes = rows[:, 1:] - rows[:, :1]
+    largest = changes.abs().amax((2, 3, 4), keepdim=True)
+    levels = (127 * changes / largest.clamp(min=1e-9)).round().flatten(0, 1) + 128
     return {
         "labels": [classes[k] for k in pool.labels[index]],
         "columns": [CLEAN, *MAIN],
         "lines": [*map(str, range(len(index))), *AE],
         "said": said,
         "images": (stack * 255).round().byte().numpy(),
+        "changes": levels.permute(0, 2, 3, 1).byte().numpy(),
+        "largest": largest.flatten().tolist(),
         "weights": {"classifier": hash_, **hashes},
     }
 

@@ -19,8 +19,8 @@ from washout.study import Missing
 
 SPACES = {"pixels": "pixels", "latents": "Glow's last latents"}
 TESTS = {"mmd": "maximum mean discrepancy", "energy": "energy distance"}
+LONGER = {2: "twice the steps", 4: "four times the steps"}
 CHECKS = {
-    "longer": "twice the steps",
     "targets": "two targets, two starts each",
     "draws": "twice the draws",
 }
@@ -91,6 +91,7 @@ def show_knowing(rows: Rows, attacked: Rows = (), cleaned: Rows = ()) -> None:
     for row in stored(rows):
         v, spec = row.values, row.spec
         check = ", ".join(words for key, words in CHECKS.items() if key in spec)
+        check = LONGER.get(spec.get("longer", 1), check)
         guard = spec["guard"]
         line = {
             "dataset": SETS[spec["dataset"]],

@@ -103,9 +103,15 @@ def example(rows: Rows, study: Study, index: int = 0) -> Figure | None:
     if found is None:
         return None
     v, lines = found
-    labels, before = [v["labels"][index]] * len(MAIN), [lines[index][0]] * len(MAIN)
+    labels, clean = [v["labels"][index]] * len(MAIN), lines[index][0] / 255
+    every = study.images(v["changes"]).astype(float) - 128
+    part = slice(index * len(MAIN), (index + 1) * len(MAIN))
+    after = [
+        clean + change / 127 * size
+        for change, size in zip(every[part], v["largest"][part], strict=True)
+    ]
     return figures.image_grid(
-        before, list(lines[index][1:]), labels, v["said"][index][1:],
+        [clean] * len(MAIN), after, labels, v["said"][index][1:],
         notes=[attack_name(label) for label in MAIN],
     )  # fmt: skip
 

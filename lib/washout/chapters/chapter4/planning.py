@@ -41,7 +41,7 @@ from washout.chapters.plans import Entries
 from washout.store import Spec
 from washout.study import Study
 
-SHOWN = 3  # images of Figure 1
+SHOWN = 1  # images of Figure 1
 HARDEST = "deepfool"
 CHECKED = ("ae4",)  # the autoencoder whose attacker is checked
 
@@ -159,7 +159,7 @@ def beyond(base: Spec, study: Study) -> Entries:
 def knowing(base: Spec) -> list[Spec]:
     """The rows of the attacker who knows, and those that check that attack.
 
-    It is checked at the smallest size: at the paper's there is nothing left to win.
+    It is checked at the smallest sizes: at the paper's there is nothing left to win.
     """
     rows = [
         {**base, "guard": guard, "knows": knows, "eps": eps}
@@ -172,6 +172,8 @@ def knowing(base: Spec) -> list[Spec]:
     guards = [row for row in best if row["guard"] in GUARDS]
     checked = [row for row in best if row["guard"] in CHECKED]
     rows += [{**row, "longer": 2} for row in (*guards, *checked)]
+    rows += [{**row, "longer": 4} for row in guards]
+    rows += [{**row, "longer": 2, "eps": KNOWING_EPS[1]} for row in guards]
     rows += [{**row, "targets": 2, "restarts": 2} for row in guards]
     rows += [{**row, "draws": 2} for row in guards if row["guard"] == "latents"]
     return rows + [{**row, "eps": LARGEST} for row in checked]

@@ -31,7 +31,7 @@
 # ```
 
 # %% tags=["parameters"]
-attack: str = "all"  # all, fgsm, pgd, deepfool (at ε 0.02), any registered attack, foolbox:NAME
+attack: str = "all"  # all, fgsm, pgd, deepfool, any registered attack, foolbox:NAME (at ε 0.02)
 dataset: str = "auto"  # cifar10, bundled photos; auto: the profile's
 profile: str = "laptop"  # smoke: minutes, bundled data; laptop: two cores; paper: for a GPU
 seed: int = 0  # of the networks, the draws of images, and all noise
@@ -58,6 +58,7 @@ from washout.chapters.chapter4 import (
     hypotheses,
     more_views,
     pictures,
+    recipes,
     strength,
     verdicts,
     views,
@@ -162,6 +163,8 @@ print(inspect.getsource(detecting.detection))
 # %%
 display(Markdown("\n".join(f"- {what}: {value}" for what, value in paper.settings.items())))
 display(Markdown(f"Here, at profile *{p.profile}*: {pictures.settings(p.profile)}."))
+recipes.show_trainings(p.profile)
+display(Markdown(recipes.fixed()))
 
 # %% [markdown]
 # ## The classifier
@@ -199,7 +202,7 @@ views.show_attacks(attacked)
 display(Markdown(strength.explained(attacked)))
 
 # %% [markdown]
-# How often FGSM fools a network depends on how it was trained. The paper's network once more, with
+# How often FGSM fools a network may depend on how it was trained. The paper's network once more, with
 # five times the weight decay and shifts of up to four pixels, and on two cores for half as long:
 
 # %%
@@ -268,8 +271,8 @@ views.show_flow(flows)
 pictures.flow_images(flows, study)
 
 # %% [markdown]
-# The detector learns from latents of training images, clean and attacked, of these as many as there are in the
-# paper's mixture of 3 : 3 : 4, where that fools the classifier. Its decision is where the two classes
+# The detector learns from latents of training images: of all of them clean, and of those attacked that
+# fool the classifier, in the paper's mixture of 3 : 3 : 4. Its decision is where the two classes
 # are equally likely; nothing is chosen on test images. As in the paper's pools, images that the
 # classifier misreads when clean count as attacked, and DeepFool leaves those as they are: on its
 # pool A no detector can find more than the rest.
@@ -349,7 +352,10 @@ beyond_views.show_distances(distances)
 # %% [markdown]
 # ## Beyond the paper
 #
-# ### Hypotheses that we wrote down before running
+# ### Hypotheses
+#
+# What we expected before anything was run; the limits by which each is judged (0.05 of an area, five
+# points, one half) were set after a first run.
 
 # %%
 knowing = ch.rows(p, ch.KNOWING)
@@ -396,7 +402,7 @@ beyond_views.show_second(ch.rows(p, ch.SECOND))
 # *attacked*, with the detector's score on top {cite:p}`carlini2017detected`. That this attack is at its
 # end is checked at the smallest ε, where not everything is won: by two and four times the steps, by
 # two targets with two starts each, by twice the draws of the noise; and, for one autoencoder, at an ε of 0.5, at
-# which nothing of an image is left.
+# which nothing of an image is left. Where a check gets further, its number is the one that counts below.
 
 # %%
 beyond_views.show_knowing(knowing, attacked, cleaned)
@@ -405,7 +411,8 @@ beyond_views.show_knowing(knowing, attacked, cleaned)
 # ### What waits for a GPU
 #
 # All test images, the paper's numbers of images, a large Glow, ResNet-20 and three seeds are profile
-# *paper*'s. Rows of it that are not stored yet, with the command for each table:
+# *paper*'s. Rows of it that are not stored yet, and what computes a whole table of them (on a GPU with
+# `--device cuda`, and `--limit 9m` to stop cleanly):
 
 # %%
 beyond_views.show_waiting(ch.waiting(p))

@@ -121,7 +121,8 @@ def test_steps_at_other_sizes_reach_across_the_box():
 
 def test_epsilons_as_the_page_shows_them():
     assert measure.epsilon("deepfool", "cifar10") == settings.EPS  # cut to it
-    assert measure.epsilon("foolbox:LinfPGD", "cifar10") == pytest.approx(8 / 255)
+    assert measure.epsilon("foolbox:LinfPGD", "cifar10") == settings.EPS  # as all others
+    assert measure.attack_of("jsma")[1] == {}  # which has none
     assert measure.epsilon("cw", "cifar10") is None
     assert measure.epsilon(ch.CLEAN, "cifar10") is None
 

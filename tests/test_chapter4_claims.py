@@ -162,7 +162,7 @@ def test_a_network_that_was_not_trained_decides_no_claim():
     ]
     found = verdicts.claims(attacks(), widths(), cleaned(), flows(), rows, distances())
     (part,) = (j for j in found if j.claim.id.endswith("comparable-to-others"))
-    assert "FGSM: separate was not trained" in part.evidence
+    assert "FGSM: the separate network was not trained" in part.evidence
     good = [r if r.spec["features"] == SEPARATE else own
             for r, own in zip(rows, detections(), strict=True)]  # fmt: skip
     assert judged(detections_=good)["comparable-to-others"] == "undecided"

@@ -74,6 +74,8 @@ def test_a_control_that_was_not_trained_decides_nothing():
     assert "untrained Glow, whitened: not trained" in said
     only = dict.fromkeys(("residuals", "pixels"), 0.5)
     rows = views(ALL | only | {"random": 0.5}, random=0.6931)
+    assert hypotheses.detail(group(rows))[2] == "undecided: a view that it names was not trained"
+    rows = views(ALL | only | {"random": 0.5})
     assert hypotheses.detail(group(rows))[2] == "contradicted"
 
 
@@ -94,6 +96,7 @@ def test_transfer_says_each_of_its_three_parts():
     rows = views({"latents": 0.9}) + [
         detection("latents", label, ranked(0.9), f"without-{label}") for label in MAIN
     ]
+    rows += [detection("latents", label, ranked(0.9)) for label in hypotheses.RELATIVES]
     small = detection("latents", hypotheses.SMALLEST, ranked(0.6))
     through = [knowing(70), knowing(10, knows=False)]
     _, said, word = hypotheses.transfer(group([*rows, small]), through)
@@ -109,6 +112,11 @@ def test_transfer_says_each_of_its_three_parts():
         both = [knowing(term), knowing(without, knows=False)]
         held = hypotheses.transfer(group([*rows, small]), both)[2]
         assert held.endswith(f"a detector term: {word}"), (term, without, held)
+    worse = [r for r in rows if r.spec["attack"] != "bim"]
+    worse += [detection("latents", "bim", ranked(0.8)), small]
+    said, word = hypotheses.transfer(group(worse), [])[1:]
+    assert word.startswith("unseen attacks: holds")
+    assert "BIM, not stopping, not trained on: 0.800" in said
     alone = hypotheses.transfer(group([*rows, small]), [knowing(70)])[2]
     assert alone.endswith("a detector term: not computed")
     # A run for one attack has rows of that attack alone.
@@ -145,8 +153,8 @@ def test_who_gets_by_is_said_along_epsilon():
     rows = [knowing(10, eps=0.005), knowing(12, eps=0.005, longer=2), knowing(80)]
     found = conclusions._known(group(attacks()), rows)
     assert found == [
-        f"PGD that knows the detector ({more_views.SEEN['latents']}) gets 15 % [9, 24] at ε 0.005 "
-        "and 100 % [95, 100] at ε 0.02 of 80 images misread and accepted."
+        f"The strongest PGD that knows the detector ({more_views.SEEN['latents']}) gets 15 % "
+        "[9, 24] at ε 0.005 and 100 % [95, 100] at ε 0.02 of 80 images misread and accepted."
     ]
 
 
@@ -167,9 +175,10 @@ def test_success_is_explained_only_where_it_differs():
     assert "trained otherwise" not in said
     other = attacks({"fgsm": 0.8}, DECAY)
     assert "The rate depends on the training" in strength.explained([*stronger, *other])
-    same = attacks({"fgsm": 0.95}, DECAY)
-    assert "chance may have made" in strength.explained([*stronger, *same])
+    for share, words in ((0.95, "no difference"), (0.949, "chance may have made")):
+        same = attacks({"fgsm": share}, DECAY)
+        assert words in strength.explained([*stronger, *same])
     fits = attacks({"fgsm": 0.95} | sweep | {"pgd-0.01": 0.99, "pgd-0.005": 0.98})
-    assert "would explain both" in strength.explained(fits)
+    assert "would explain FGSM, and PGD up to five points" in strength.explained(fits)
     never = attacks({"fgsm": 0.99} | sweep | {"fgsm-0.005": 0.95, "fgsm-0.01": 0.97})
     assert "at none of them" in strength.explained(never)

@@ -28,10 +28,13 @@ from washout.chapters import shown
 from washout.chapters.chapter4 import (
     ae_views,
     architecture,
+    beyond,
     beyond_views,
     conclusions,
     more_views,
     pictures,
+    recipes,
+    settings,
     strength,
     verdicts,
 )
@@ -73,7 +76,7 @@ def test_sets_stand_in_table_5_with_the_papers_number(shown_tables):
     line = shown_tables[0].iloc[-1]
     assert line["looks at"].startswith("sets of 100 images")
     assert "99.78" in line["quoted: FGSM / PGD / DeepFool, %"]
-    assert line["PGD, accuracy"].startswith("sets: 100.0 %")
+    assert line["PGD, accuracy"].startswith("sets called attacked: 100.0 %")
 
 
 def test_table_1_is_of_the_network_that_is_built(shown_tables):
@@ -202,3 +205,25 @@ def test_rows_that_wait_are_listed_with_their_commands(shown_tables, tmp_path):
 def test_the_picture_shows_autoencoders_that_there_are():
     assert len(pictures.SHOWN) == 4  # as its caption says
     assert set(pictures.SHOWN) <= set(AE)
+
+
+def test_every_training_and_fixed_setting_is_told():
+    for profile in settings.PROFILES:
+        frame = recipes.trainings(profile)
+        assert {"classifier", "autoencoder, each width", "Glow"} <= set(frame["what"])
+        assert ("ResNet-20" in set(frame["what"])) == (profile != "laptop")
+    frame = recipes.trainings("laptop").set_index("what")
+    net = settings.classifier_recipe("cifar10", "resnet8", "laptop", 0)
+    assert frame.loc["classifier", "learning rate"] == f"{net.lr:g}"
+    assert frame.loc["classifier", "ends early"] == f"at {settings.STOP:g} of validation images"
+    assert frame.loc["Glow", "batch"] == settings.flow_recipe("cifar10", "laptop", 0).batch_size
+    assert f"{beyond.PERMUTATIONS} permutations" in recipes.fixed()
+
+
+def test_tables_of_the_papers_attacks_ask_for_none_of_another(monkeypatch, shown_tables):
+    said: list = []
+    for module in (shown, views_module):
+        monkeypatch.setattr(module, "display", lambda text: said.append(text.data))
+    missing = [replace(r, spec={**r.spec, "attack": "bim"}) for r in cleaned()]
+    views_module.present(missing, [], "Table 3: accuracy", "t", papers_attacks=True)
+    assert said == [f"*Table 3: {views_module.NOT_PART}*"]

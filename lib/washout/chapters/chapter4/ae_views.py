@@ -141,7 +141,8 @@ def show_saved(attacked: Rows, widths: Rows, cleaned: Rows) -> None:
                     line[attack_name(label)] = rate(int(bits[pool].sum()), int(pool.sum()))
             if len(line) > 2:
                 lines.append(line)
-    present(cleaned, lines, "Attacked images saved to a file and then read, pool B.", "saved")
+    caption = "Accuracy on attacked images, as they are and as an 8-bit file holds them; pool B."
+    present(cleaned, lines, caption, "saved", papers_attacks=True)
 
 
 def show_other(attacked: Rows, cleaned: Rows) -> None:
@@ -158,4 +159,11 @@ def show_other(attacked: Rows, cleaned: Rows) -> None:
                         line[attack_name(label)] = rate(int(bits[pool].sum()), int(pool.sum()))
             if len(line) > 2:
                 lines.append(line)
-    present(cleaned, lines, "ResNet-20: clean images, and pool B.", "resnet20", optional=True)
+    present(
+        cleaned,
+        lines,
+        "ResNet-20: clean images, and pool B.",
+        "resnet20",
+        optional=True,
+        papers_attacks=True,
+    )

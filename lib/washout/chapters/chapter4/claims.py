@@ -50,12 +50,13 @@ def claims(
     return judged
 
 
+RIVALS = {PCA: "late principal components", SEPARATE: "the separate network"}
 FLOW = ("latent-distance", "deepfool-hardest-to-detect", "comparable-to-others")
 
 
 def _doubted(part: Judgment, found: Found, name: str) -> Judgment:
     """Other images decide nothing about the paper's, nor does a poorer flow about its own."""
-    if part.word not in ("holds", "contradicted"):
+    if part.word == "not computed":
         return part
     if found.dataset not in AUTO:
         said = f"{part.evidence}; other images than the paper's"
@@ -177,10 +178,10 @@ def _comparable(claim: Claim, found: Found) -> Judgment:
     parts = []
     for label in ("fgsm", "pgd"):
         own = found.declared(label)
-        for other in (PCA, SEPARATE):
+        for other in RIVALS:
             row, rival = found.detector(label, other), found.declared(label, other)
             if own is not None and row is not None and untrained(row):
-                said = f"{NAMES[label]}: {other} was not trained"
+                said = f"{NAMES[label]}: {RIVALS[other]} was not trained"
                 parts.append(Judgment("undecided", claim, said))
                 continue
             if own is None or rival is None:
@@ -194,7 +195,8 @@ def _comparable(claim: Claim, found: Found) -> Judgment:
                 word = "contradicted"
             points = 100 * (won - lost) / len(own)
             said = f"{points:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]".replace("-", "−")
-            parts.append(_worded(Judgment(word, claim, said), f"{NAMES[label]}, less {other}"))
+            what = f"{NAMES[label]}, less {RIVALS[other]}"
+            parts.append(_worded(Judgment(word, claim, said), what))
     hard = found.detected("deepfool")
     if hard is None:
         return Judgment("not computed", claim)

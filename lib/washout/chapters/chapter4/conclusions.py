@@ -77,8 +77,8 @@ def _needed(group: Found) -> list[str]:
     said = ", ".join(parts) or "the two are no farther apart than by chance"
     return [
         "**Is the flow needed?** Areas for FGSM / PGD / DeepFool are "
-        f"{areas(group, 'latents')} on Glow's latents; the best detector without a flow looks at "
-        f"{SEEN[best]} and has {areas(group, best)}: {said}."
+        f"{areas(group, 'latents')} on Glow's latents; without a flow, and the distance to 8-bit "
+        f"levels aside, the best view is {SEEN[best]}, with {areas(group, best)}: {said}."
     ]
 
 
@@ -93,8 +93,8 @@ def _known(group: Found, knowing: Rows) -> list[str]:
         n = [k[1] for k in found.values() if k is not None]
         if parts:
             said.append(
-                f"PGD that knows the detector ({SEEN[guard]}) gets {_and(parts)} of {n[0]} "
-                "images misread and accepted."
+                f"The strongest PGD that knows the detector ({SEEN[guard]}) gets {_and(parts)} of "
+                f"{n[0]} images misread and accepted."
             )
     return said
 

@@ -36,11 +36,18 @@ BATCH = 500
 
 # ---- images ------------------------------------------------------------------------------------
 def attack_of(label: str) -> tuple[str, dict[str, Any]]:
-    """The registered attack behind a label, and the settings that differ from its defaults."""
+    """The registered attack behind a label, and the settings that differ from its defaults.
+
+    One that has no label of its own, but an epsilon, takes the paper's.
+    """
     if label in (CLEAN, NOISE):
         return label, {}
-    name, fixed = VARIANTS.get(label, (label, {}))
-    return attacks.get(name).name, fixed
+    if label in VARIANTS:
+        name, fixed = VARIANTS[label]
+        return attacks.get(name).name, fixed
+    found = attacks.get(label)
+    bounded = "eps" in found.settings()
+    return found.name, {"eps": EPS} if bounded else {}
 
 
 def described(label: str) -> list[Any]:

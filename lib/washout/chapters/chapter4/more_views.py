@@ -125,9 +125,11 @@ def _largest_sets(group: Found) -> list[dict[str, Any]]:
     for label in MAIN:
         if label in found:
             told = rate(found[label]["found"], found[label]["trials"])
-            line[f"{attack_name(label)}, accuracy"] = f"sets: {told}"
+            line[f"{attack_name(label)}, accuracy"] = f"sets called attacked: {told}"
     if CLEAN in found:
-        line["clean flagged"] = f"sets: {rate(found[CLEAN]['found'], found[CLEAN]['trials'])}"
+        line["clean flagged"] = (
+            f"sets called attacked: {rate(found[CLEAN]['found'], found[CLEAN]['trials'])}"
+        )
     return [line]
 
 
@@ -199,7 +201,7 @@ def show_training(attacked: Rows, detections: Rows) -> None:
         "What the detector was trained on: five layers on Glow's latents. Accuracies over pool "
         "A, areas over pool B; a loss of 0.69 is that of guessing."
     )
-    present(detections, lines, caption, "training")
+    present(detections, lines, caption, "training", papers_attacks=True)
 
 
 def _learned(training: dict[str, Any] | None) -> str:
@@ -269,4 +271,4 @@ def show_rounded(attacked: Rows, detections: Rows) -> None:
         "Attacked images as a file holds them: areas over images that are read rightly when clean "
         "and misread both before and after rounding."
     )
-    present(detections, lines, caption, "rounded")
+    present(detections, lines, caption, "rounded", papers_attacks=True)

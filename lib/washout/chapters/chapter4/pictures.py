@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from washout import figures
 from washout.chapters.chapter4.beyond_views import SPACES
-from washout.chapters.chapter4.fitting import FEW, MANY
 from washout.chapters.chapter4.pools import Rows, firsts, untrained
 from washout.chapters.chapter4.settings import (
     AE,
@@ -195,7 +194,7 @@ def curves(
                 lines[title] = (curve["fpr"], curve["tpr"])
                 areas[title] = row.values["A"]["auc"]
         if lines:
-            return figures.roc_curves(lines, aucs=areas)
+            return figures.roc_curves(lines, aucs=areas, ylabel="attacks detected (pool A)")
     display(Markdown(NOTHING))
     return None
 
@@ -260,9 +259,7 @@ def settings(profile: str) -> str:
     return (
         f"{p.n:,} test images, detectors trained on {p.n_train:,} images, clean and attacked where "
         f"that fools; Glow {p.flow[0]} wide with {p.flow[1]} steps in each of three levels, "
-        f"{p.flow_epochs} epochs; the detector's five layers learn from up to {p.detector_epochs} "
-        f"epochs at a rate of {MANY['lr']:g} with dropout {MANY['dropout']:g}, where features are "
-        f"two dozen at {FEW['lr']:g} with none"
+        f"{p.flow_epochs} epochs"
     )
 
 

@@ -80,7 +80,7 @@ def _by_size(curves: dict[str, dict[float, float]]) -> str:
         f"{100 * target['pgd']:.2f} %. "
     )
     if abs(other - target["pgd"]) <= CLOSE:
-        return said + "So another unit of ε would explain both."
+        return said + "So another unit of ε would explain FGSM, and PGD up to five points."
     return said + "So another unit of ε (images scaled to [−1, 1], say) does not explain both."
 
 
@@ -97,6 +97,8 @@ def _by_training(group: Found, rows: Rows) -> str:
         f"FGSM fools {rate(int(own.sum()), len(own))} of the images with our network, and "
         f"{rate(int(other.sum()), len(other))} of the same with one that was trained otherwise: "
     )
+    if more == fewer:
+        return f"{said}no difference."
     if low <= 0 <= high:
         return f"{said}a difference that chance may have made."
     return (
@@ -109,8 +111,12 @@ def show_trainings(baselines: Rows, attacked: Rows) -> None:
     """The paper's network in two trainings: how often it errs, and how often it is fooled."""
     lines = []
     for group in firsts(baselines, attacked):
-        for net in ("resnet8", DECAY):
-            own = Found(group.dataset, group.seed, baselines, attacked, net=net)
+        nets = {
+            net: Found(group.dataset, group.seed, baselines, attacked, net=net)
+            for net in ("resnet8", DECAY)
+        }
+        counts = [len(bits) for own in nets.values() if (bits := own.right) is not None]
+        for net, own in nets.items():
             clean = stored(baselines, dataset=group.dataset, seed=group.seed, net=net)
             if not clean:
                 continue
@@ -127,6 +133,7 @@ def show_trainings(baselines: Rows, attacked: Rows) -> None:
                 wrong, right = own.who(label, "wrong"), own.who(label, "right")
                 if wrong is None or right is None:
                     continue
+                wrong, right = wrong[: min(counts)], right[: min(counts)]  # the same images
                 hit = int((wrong & right).sum())
                 line[f"{attack_name(label)} fools"] = rate(int(wrong.sum()), len(wrong))
                 line[f"{attack_name(label)}, of those right before"] = rate(hit, int(right.sum()))

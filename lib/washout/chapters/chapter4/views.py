@@ -25,7 +25,7 @@ from washout.chapters.chapter4.settings import (
 )
 from washout.chapters.shown import SETS, stored
 from washout.metrics import wilson
-from washout.report import Verdict, compare, tidy
+from washout.report import Verdict, compare, not_computed, tidy
 from washout.store import Row
 from washout.study import Study
 
@@ -67,7 +67,7 @@ def rate(k: float, n: int) -> str:
     if not n:
         return "–"
     low, high = wilson(k, n)
-    return f"{100 * k / n:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * (k / n):.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def counted(found: tuple[int, int] | None) -> str:
@@ -95,12 +95,20 @@ def present(
     csv: str,
     data: pd.DataFrame | None = None,
     optional: bool = False,
+    papers_attacks: bool = False,
 ) -> None:
     """``shown.present`` with the chapter's name before the file's.
 
     Args:
         optional: where nothing is said if there are rows and nothing of them to show.
+        papers_attacks: for a table about the paper's attacks: in a run for another one its rows
+            are no help, stored or missing.
     """
+    if papers_attacks:
+        rows = [row for row in rows if row.spec.get("attack", MAIN[0]) in MAIN]
+        if not rows:
+            display(Markdown(f"*{caption.split(':')[0].rstrip('.')}: {NOT_PART}*"))
+            return
     shown.present(rows, lines, caption, f"chapter4-{csv}", data)
     missing = any(not isinstance(row, Row) for row in rows)
     if rows and not lines and not missing and not optional:
@@ -112,7 +120,7 @@ def show_verdicts(rows: Rows, found: Sequence[Verdict], labels: Sequence[str], c
     """Numbers beside the paper's."""
     known = any(v.word != "not computed" for v in found)
     lines = compare(found, labels).to_dict("records") if known else []
-    present(rows, lines, caption, csv, tidy(found))
+    present(rows, lines, caption, csv, tidy(found), papers_attacks=True)
 
 
 # ---- classifier and attacks --------------------------------------------------------------------
@@ -245,7 +253,10 @@ def show_spread(study: Study, *tables: Rows) -> None:
             line[f"detected, {attack_name(label)}"] = counted(group.detected(label))
         line["detected, overall"] = counted(group.detected_overall())
         lines.append(line)
+    caption = "Tables 3 and 4 by the seed of networks and draws"
     rows = [row for table in tables for row in table]
-    if not stored(rows):
-        lines, rows = [], rows[:1]  # one command says enough
-    present(rows, lines, "Tables 3 and 4 by the seed of networks and draws.", "seeds")
+    if stored(rows):
+        present(stored(rows), lines, f"{caption}.", "seeds")
+    if len(stored(rows)) < len(rows):
+        missing = next(row for row in rows if not isinstance(row, Row))
+        not_computed(caption, missing.command.partition(" --table")[0])

@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from washout import attacks, data
 from washout.checks import check_count, check_device, check_range
 from washout.inference import predict
-from washout.study import device_name
+from washout.provenance import device_name
 from washout.training import Recipe, trained
 
 RESULTS = Path(__file__).parent / "results" / "attacks_vs_peers.csv"

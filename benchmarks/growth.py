@@ -34,7 +34,7 @@ from washout.data.bundled import PHOTOGRAPHS, photograph
 from washout.defenses import jpeg, kmeans, patchwise, tvm
 from washout.inference import predict
 from washout.models import build
-from washout.study import device_name
+from washout.provenance import device_name
 
 RESULTS = Path(__file__).parent / "results" / "growth.csv"
 SIDE = 32  # of the images while their number grows, in pixels

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from washout import __version__, chapters, report, study
+from washout import __version__, chapters, provenance, report, study
 from washout.paths import results_folder, weights_folder
 from washout.status import status_frame
 from washout.store import Store
@@ -137,7 +137,7 @@ else:
 
 # %% tags=["remove-input"]
 made = [row.run["versions"] for line in lines for row in line["rows"]]
-here = study.versions()
+here = provenance.versions()
 report.show(
     pd.DataFrame(
         {
@@ -150,4 +150,4 @@ report.show(
     caption="Versions that made the stored rows, and that built this page",
     name="status-versions",
 )
-print(f"built {day(datetime.now(UTC).timestamp())} from commit {study.commit()}")
+print(f"built {day(datetime.now(UTC).timestamp())} from commit {provenance.commit()}")

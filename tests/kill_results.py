@@ -25,8 +25,8 @@ import numpy as np
 
 import made_up
 from washout import workers
+from washout.provenance import commit
 from washout.store import Row, Store
-from washout.study import commit
 
 VICTIMS = ("main", "worker", "all")
 PATIENCE = 120.0  # seconds until a run that has not ended hangs

@@ -49,5 +49,5 @@ def _planned(results: Path) -> Iterator[tuple[str, Row]]:
             for table, specs in chapters.get(name).plan(study):
                 models = cycle(store.rows(table.name).values())
                 for spec, model in zip(specs, models, strict=False):
-                    depends = study._depends(table, spec, profile)
+                    depends = study.depends(table, spec, profile)
                     yield name, Row(table.name, profile, spec, depends, model.values, model.run)

@@ -157,7 +157,7 @@ def test_the_papers_network_is_shown_once_its_cells_are_all_there(tmp_path, monk
     for spec in specs:
         assert {row.spec["net"] for row in ch.rows(parameters, ch.CELL)} == {"resnet"}
         assert not any(isinstance(row, Row) for row in ch.rows(parameters, ch.CELL))
-        row = Row("cell", "paper", spec, paper._depends(ch.CELL, spec, "paper"),
+        row = Row("cell", "paper", spec, paper.depends(ch.CELL, spec, "paper"),
                   {"n": 1}, {"finished": 1.0})  # fmt: skip
         paper.store.append(row)
     found = ch.rows(parameters, ch.CELL)

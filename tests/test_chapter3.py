@@ -230,7 +230,7 @@ def test_commands_for_missing_rows_compute_them():
     specs = [(table, spec) for table, some in ch.plan(study) for spec in some]
     specs.append((ch.DETECTION, ch.about("mnist", 7, attack="foolbox:LinfPGD", rule="hybrid")))
     for table, spec in specs:
-        words = study._missing(table, spec).command.split()[2:]
+        words = study.missing(table, spec).command.split()[2:]
         parsed = parser().parse_args(words[1:])
         seeds = None if parsed.seed is None else (parsed.seed,)
         wanted = ch.plan(study, parsed.dataset, parsed.attack, seeds)

@@ -19,6 +19,7 @@ import pytest
 from washout import chapters
 from washout.chapters.bits import unpacked
 from washout.chapters.chapter2.settings import CAPPED
+from washout.computing import computed
 from washout.metrics import wilson
 from washout.paths import data_folder, project_root, results_folder
 from washout.store import Row, Store
@@ -72,7 +73,7 @@ def candidates(study: Study, table: Table, shared: str) -> list[Row]:
         and shipped(row)
         and row.spec.get("attack") not in CAPPED  # made of another attack's images
         and cost(row, store, shared) < CHEAP
-        and study._current(row, table)
+        and study.is_current(row, table)
     ]
 
 
@@ -144,7 +145,7 @@ def test_a_stored_row_comes_out_again(index, results):
     if not found:
         pytest.skip(f"no cheap row of {chapter} {name} is stored, or its data is not there")
     stored = random.Random(SEED + index).choice(sorted(found, key=lambda row: row.key))
-    again = replace(study, rows_since=0.0)._computed(table, stored.spec)
+    again = computed(replace(study, rows_since=0.0), table, stored.spec)
     assert again.depends == stored.depends
     assert list(rates(stored.values)), stored.values
     assert outside(stored.values, again.values) == []

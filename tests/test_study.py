@@ -17,9 +17,9 @@ from slow_table import TABLE, ends, processes, specs
 from washout import provenance
 from washout.checks import check_device
 from washout.files import Busy
-from washout.provenance import COMMIT
+from washout.provenance import COMMIT, commit
 from washout.store import Row, Store
-from washout.study import Missing, Study, Table, commit
+from washout.study import Missing, Study, Table
 
 
 def make_study(folder: Path, **settings) -> Study:

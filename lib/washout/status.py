@@ -52,7 +52,7 @@ def outlook(study: Study, plan: Sequence[tuple[Table, list[Spec]]]) -> str:
     seconds = 0.0
     for table, specs in plan:
         every = [store.rows(table.name) for store in study.stores]
-        best = [study._best(table, spec, every) for spec in specs]
+        best = [study.best(table, spec, every) for spec in specs]
         found = [row for row in best if row is not None]
         todo = [spec for spec, row in zip(specs, best, strict=True) if row is None]
         took, untold = estimate([row for row in found if row.profile == study.profile], todo)
@@ -83,7 +83,7 @@ def status_frame() -> pd.DataFrame:
                 devices, commits = set(), set()
                 done, todo = [], []
                 for spec in specs:
-                    row = study._best(table, spec, stored[table.name])
+                    row = study.best(table, spec, stored[table.name])
                     if row is None:
                         todo.append(spec)
                     else:
@@ -91,7 +91,7 @@ def status_frame() -> pd.DataFrame:
                         devices.add(row.run["device"])
                         commits.add(row.run["commit"])
                     state = (
-                        "stored" if row else "stale" if study._is_stale(table, spec) else "missing"
+                        "stored" if row else "stale" if study.is_stale(table, spec) else "missing"
                     )
                     counts[state] += 1
                 seconds, unknown = estimate(done, todo)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,15 +23,12 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from washout import failures, weights
+from washout import computing, failures, weights
 from washout.checks import check_choice, check_device
 from washout.data import Dataset
-from washout.executors import Answer, as_done
-from washout.failures import Failed
 from washout.files import Busy, write_whole
-from washout.inference import exact
 from washout.paths import data_folder, results_folder, weights_folder
-from washout.provenance import commit, device_name, versions
+from washout.provenance import commit
 from washout.store import Row, Spec, Store, fingerprint
 from washout.training import Recipe, Trained, trained
 
@@ -181,14 +177,15 @@ class Study:
     # ---- rows ----------------------------------------------------------------------------------
     def find(self, table: Table, spec: Spec) -> Row | None:
         """The best stored row that is current, or None."""
-        return self._best(table, spec, [store.rows(table.name) for store in self.stores])
+        return self.best(table, spec, [store.rows(table.name) for store in self.stores])
 
-    def _best(self, table: Table, spec: Spec, rows: Sequence[Mapping[str, Row]]) -> Row | None:
+    def best(self, table: Table, spec: Spec, rows: Sequence[Mapping[str, Row]]) -> Row | None:
+        """``find`` among stores' rows that were read before."""
         for profile in self._profiles():
             key = Row(table.name, profile, spec, {}, {}).key
             for stored in rows:
                 row = stored.get(key)
-                if row and row.run["finished"] >= self.rows_since and self._current(row, table):
+                if row and row.run["finished"] >= self.rows_since and self.is_current(row, table):
                     return row
         return None
 
@@ -198,22 +195,26 @@ class Study:
             return (self.profile,)
         return PROFILES[: PROFILES.index(self.profile) + 1] if self.compute else PROFILES
 
-    def _current(self, row: Row, table: Table) -> bool:
-        return row.depends == self._depends(table, row.spec, row.profile)
+    def is_current(self, row: Row, table: Table) -> bool:
+        """Whether all that a row depends on is as it was."""
+        return row.depends == self.depends(table, row.spec, row.profile)
 
-    def _depends(self, table: Table, spec: Spec, profile: str) -> dict[str, Any]:
-        study = self if profile == self.profile else self._at(profile)
+    def depends(self, table: Table, spec: Spec, profile: str) -> dict[str, Any]:
+        """What a row would depend on now, as its store would hold it."""
+        study = self if profile == self.profile else self.at(profile)
         # As it comes back from the store, where tuples are lists and keys are text.
         return json.loads(json.dumps({"table": table.version, **table.depends(spec, study)}))
 
-    def _at(self, profile: str) -> Study:
+    def at(self, profile: str) -> Study:
+        """The same study at another profile."""
         return replace(self, profile=profile)
 
     def of(self, chapter: str) -> Study:
         """The same study of another chapter."""
         return replace(self, chapter=chapter)
 
-    def _is_stale(self, table: Table, spec: Spec) -> bool:
+    def is_stale(self, table: Table, spec: Spec) -> bool:
+        """Whether a row is stored at all, for one that ``find`` does not find."""
         profiles = (self.profile,) if self.exact else PROFILES
         keys = {Row(table.name, profile, spec, {}, {}).key for profile in profiles}
         return any(keys & store.rows(table.name).keys() for store in self.stores)
@@ -227,7 +228,7 @@ class Study:
         """
         rows = [store.rows(table.name) for store in self.stores]
         own = replace(self, exact=True)
-        found = own._best(table, spec, rows) or own._claimed(table, spec, self.patient)
+        found = own.best(table, spec, rows) or computing.claimed(own, table, spec, self.patient)
         if found is None:
             raise Busy(f"{table.name}: a row is being computed")
         return found
@@ -242,13 +243,13 @@ class Study:
                 row is one task. Without it rows are computed here, one after another.
         """
         rows = [store.rows(table.name) for store in self.stores]
-        found: list[Row | None] = [self._best(table, spec, rows) for spec in specs]
+        found: list[Row | None] = [self.best(table, spec, rows) for spec in specs]
         failed: dict[int, str] = {}
         todo = [index for index, row in enumerate(found) if row is None]
         if todo and self.compute:
             bar = tqdm(total=len(todo), desc=table.name, disable=not self.progress, leave=False)
             with bar:
-                for index, made in self._work(table, specs, todo, executor):
+                for index, made in computing.each(self, table, specs, todo, executor):
                     if isinstance(made, Row):
                         found[index] = made
                     else:
@@ -256,98 +257,18 @@ class Study:
                     bar.update()
             self.store.tidy(table.name)
         return [
-            row or self._missing(table, spec, failed.get(index, ""))
+            row or self.missing(table, spec, failed.get(index, ""))
             for index, (row, spec) in enumerate(zip(found, specs, strict=True))
         ]
 
-    def _work(
-        self, table: Table, specs: Sequence[Spec], todo: list[int], executor: Executor | None
-    ) -> Iterator[tuple[int, Row | str]]:
-        """Rows as they are done, by their place; or, in a line, why one failed."""
-        if executor is None:
-            # Rows that another process is computing come last: by then they may be stored.
-            for patient in (False, True) if self.patient else (False,):
-                for index in list(todo):
-                    if time.time() >= self.deadline:
-                        return
-                    made = self._made(table, specs[index], patient)
-                    if made is not None:
-                        todo.remove(index)
-                        yield index, made
-            return
-        calls = {index: (self, table, specs[index]) for index in todo}
-        for index, made in as_done(executor, _made_elsewhere, calls, self.deadline):
-            if made is Answer.DIED:
-                made = f"{self._words(table, specs[index])}: {made.value}"
-            if isinstance(made, str):
-                failures.tell(made)
-            yield index, made
-
-    def _made(self, table: Table, spec: Spec, patient: bool) -> Row | str | None:
-        """``_claimed``; or, in a run that goes on past rows that fail, why this one failed."""
-        try:
-            return self._claimed(table, spec, patient)
-        except Failed as error:
-            return str(error)
-
-    def _claimed(self, table: Table, spec: Spec, patient: bool = True) -> Row | None:
-        """Compute a row unless another process is at it; then wait for its row, or return None.
-
-        None too, if the row needs what another process is at and the study is not patient.
-        """
-        key = Row(table.name, self.profile, spec, {}, {}).key
-        lock = self.store.lock(f"{table.name}-{key}")
-        try:
-            lock.acquire(timeout=-1 if patient else 0)
-        except Timeout:
-            return None
-        try:
-            stored = self.store.rows(table.name).get(key)
-            if (
-                stored
-                and stored.run["finished"] >= self.rows_since
-                and self._current(stored, table)
-            ):
-                return stored
-            with failures.noting(self._note(table, key), self.run, self._words(table, spec)):
-                return self._computed(table, spec)
-        except Busy:  # what the row needs
-            return None
-        finally:
-            lock.release()
-
-    def _computed(self, table: Table, spec: Spec) -> Row:
-        start = time.time()
-        with exact():
-            values = table.compute(spec, self)
-        depends = self._depends(table, spec, self.profile)
-        finished = time.time()
-        run = {
-            "device": device_name(self.device),
-            "commit": commit(),
-            "versions": versions(),
-            "seconds": round(finished - start, 2),
-            "finished": finished,  # not rounded: it decides whether a row is of this run
-        }
-        row = Row(table.name, self.profile, dict(spec), depends, _plain(values, self.store), run)
-        self.store.append(row)
-        return row
-
-    def _note(self, table: Table, key: str) -> Path:
-        return self.store.folder / ".work" / f"{table.name}-{key}.failed"
-
-    def _words(self, table: Table, spec: Spec) -> str:
-        about = ", ".join(f"{name} {value}" for name, value in spec.items())
-        return f"{self.chapter} {table.name} ({about})"
-
-    def _missing(self, table: Table, spec: Spec, error: str = "") -> Missing:
+    def missing(self, table: Table, spec: Spec, error: str = "") -> Missing:
+        """A row that is not there: the command that computes it, and why it failed."""
         command = f"python -m washout results --chapter {self.chapter.removeprefix('chapter')}"
         command += f" --profile {self.profile} --table {table.name}"
         command = " ".join([command, *map(shlex.quote, table.flags(spec))])
         if self.run is not None and not error:  # by another process?
-            key = Row(table.name, self.profile, spec, {}, {}).key
-            error = failures.noted(self._note(table, key), self.run)
-        return Missing(table.name, spec, command, self._is_stale(table, spec), error)
+            error = computing.failed(self, table, spec)
+        return Missing(table.name, spec, command, self.is_stale(table, spec), error)
 
     def images(self, reference: dict[str, Any]) -> np.ndarray:
         """uint8 images that a row refers to."""
@@ -391,30 +312,3 @@ class Study:
                 return {word: file.get_tensor(word) for word in only or file.keys()}
         finally:
             lock.release()
-
-
-def _made_elsewhere(study: Study, table: Table, spec: Spec) -> Row | str:
-    """On a worker: it leaves what others are at to them, and computes another row meanwhile."""
-    made = replace(study, elsewhere=False, patient=False)._made(table, spec, patient=False)
-    if made is None:
-        raise Busy(f"{table.name}: a row is being computed")
-    return made
-
-
-def _plain(values: dict[str, Any], store: Store) -> dict[str, Any]:
-    """Values as JSON holds them; uint8 image stacks become files."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim >= 3:
-            return store.save_images(value)
-        if isinstance(value, (np.ndarray, np.generic)):
-            return plain(value.tolist())
-        if isinstance(value, Tensor):
-            return plain(value.tolist())
-        if isinstance(value, dict):
-            return {str(k): plain(v) for k, v in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(v) for v in value]
-        return float(f"{value:.6g}") if isinstance(value, float) else value
-
-    return plain(values)

@@ -149,7 +149,7 @@ def _take_rows(source: Store, study: Study, done: Merged) -> None:
         why[f"{name}: no whole rows"] += len(rows) - len(found[name])
     planned: dict[str, Any] = {}
     for profile in sorted({row.profile for rows in found.values() for row in rows}):
-        own = study._at(profile)
+        own = study.at(profile)
         for table, specs in chapters.get(study.chapter).plan(own):
             for spec in specs:
                 planned[Row(table.name, profile, spec, {}, {}).key] = table
@@ -196,7 +196,7 @@ def _whole(row: Row) -> bool:
 
 def _differing(row: Row, study: Study, table: Any) -> str:
     """What a row depends on that is otherwise here; empty if nothing."""
-    here = study._depends(table, row.spec, row.profile)
+    here = study.depends(table, row.spec, row.profile)
     names = [k for k in sorted({*here, *row.depends}) if here.get(k) != row.depends.get(k)]
     return ", ".join(names)
 

@@ -12,7 +12,7 @@ from washout.attacks import fgsm
 from washout.attacks.fgsm import signs
 from washout.chapters import chapter1 as ch
 from washout.chapters.bits import packed, unpacked
-from washout.chapters.chapter1 import measure, networks, settings
+from washout.chapters.chapter1 import attacking, networks, settings
 from washout.files import Busy
 from washout.store import Row
 from washout.study import Missing, Study
@@ -154,7 +154,7 @@ def test_the_two_halves_train_apart():
 def test_a_changed_network_makes_rows_stale(study, monkeypatch):
     spec = {**ch.about("digits", 0, study), "attack": "none"}
     before = ch.CURVE.depends(spec, study)
-    monkeypatch.setitem(measure.VERSIONS, "vae", 99)
+    monkeypatch.setitem(attacking.VERSIONS, "vae", 99)
     assert ch.CURVE.depends(spec, study) != before
 
 

@@ -6,19 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from washout.chapters.chapter1.attacking import STRENGTH, has_epsilon, strength_spec
+from washout.chapters.chapter1.betas import BETA, beta_specs, chosen_beta
 from washout.chapters.chapter1.beyond import EXAMPLES, KNOWING, KNOWS
-from washout.chapters.chapter1.measure import (
-    BASELINE,
-    BETA,
-    CONTROL,
-    CURVE,
-    FURTHER,
-    STRENGTH,
-    beta_specs,
-    chosen_beta,
-    has_epsilon,
-    strength_spec,
-)
+from washout.chapters.chapter1.measure import BASELINE, CONTROL, CURVE, FURTHER
 from washout.chapters.chapter1.networks import PUBLISHED, bundled_vae
 from washout.chapters.chapter1.settings import (
     AUTO,

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from washout import attacks
 from washout.chapters.chapter1 import networks
-from washout.chapters.chapter1.columns import Columns
-from washout.chapters.chapter1.measure import (
+from washout.chapters.chapter1.attacking import (
     attacked,
     batches,
-    betas,
-    depends,
     flags,
     has_epsilon,
     pool_of,
     relative,
 )
+from washout.chapters.chapter1.betas import betas
+from washout.chapters.chapter1.columns import Columns
+from washout.chapters.chapter1.measure import depends
 from washout.chapters.chapter1.settings import (
     EXAMPLE_EPS,
     FAVORITE,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from washout.chapters.bits import unpacked
-from washout.chapters.chapter1.measure import chosen_beta
+from washout.chapters.chapter1.betas import chosen_beta
 from washout.chapters.chapter1.networks import PUBLISHED
 from washout.chapters.chapter1.settings import KEPT
 from washout.checks import check_choice

@@ -10,7 +10,7 @@ import pandas as pd
 
 from washout.chapters import shown
 from washout.chapters.chapter1 import verdicts
-from washout.chapters.chapter1.measure import chosen_beta
+from washout.chapters.chapter1.betas import chosen_beta
 from washout.chapters.chapter1.settings import EPS, GRIDS, KEPT, L2
 from washout.chapters.shown import SETS, Rows, stored
 from washout.metrics import wilson

@@ -42,6 +42,7 @@ from torch import Tensor, nn
 from washout import attacks, data
 from washout.checks import check_count, check_device, check_range
 from washout.inference import predict
+from washout.performance import keep
 from washout.provenance import device_name
 from washout.training import Recipe, trained
 
@@ -276,8 +277,7 @@ def main(words: list[str] | None = None) -> None:
             }.items()
         },
     )
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(given.out, index=False)
+    keep(table, given.out)
 
 
 if __name__ == "__main__":

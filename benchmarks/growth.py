@@ -34,6 +34,7 @@ from washout.data.bundled import PHOTOGRAPHS, photograph
 from washout.defenses import jpeg, kmeans, patchwise, tvm
 from washout.inference import predict
 from washout.models import build
+from washout.performance import keep
 from washout.provenance import device_name
 
 RESULTS = Path(__file__).parent / "results" / "growth.csv"
@@ -161,12 +162,7 @@ def main(words: list[str] | None = None) -> None:
                     }
                 )
                 print(*list(rows[-1].values())[1:7], sep=", ", flush=True)
-    table = pd.DataFrame(rows)
-    if given.out.is_file():
-        before = pd.read_csv(given.out)
-        table = pd.concat([before[~before["device"].isin(table["device"])], table])
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(given.out, index=False)
+    keep(pd.DataFrame(rows), given.out)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,10 @@ from torch import Tensor, nn
 
 from washout import data
 from washout.attacks.jsma import jsma
-from washout.checks import check_count
+from washout.checks import check_count, check_device
+from washout.inference import predict
+from washout.performance import keep
+from washout.provenance import device_name
 from washout.training import Recipe, trained
 
 RESULTS = Path(__file__).parent / "results" / "jsma_vs_peers.csv"
@@ -52,12 +55,14 @@ def art(model: nn.Module, batch_size: int) -> Method:
         input_shape=(1, 28, 28),
         nb_classes=10,
         clip_values=(0.0, 1.0),
-        device_type="cpu",
+        device_type="gpu" if next(model.parameters()).is_cuda else "cpu",
     )
     attack = SaliencyMapMethod(
         classifier, theta=1.0, gamma=0.1, batch_size=batch_size, verbose=False
     )
-    return lambda x, y, target: torch.from_numpy(attack.generate(x.numpy(), target.numpy()))
+    return lambda x, y, target: torch.from_numpy(
+        attack.generate(x.cpu().numpy(), target.cpu().numpy())
+    ).to(x)
 
 
 def torchattacks(model: nn.Module) -> Method:
@@ -77,31 +82,33 @@ def ours_in_bfloat16(model: nn.Module, on: str) -> Method:
     """washout's JSMA with the network's passes in bfloat16."""
 
     def run(x: Tensor, y: Tensor, target: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(x.device.type, torch.bfloat16):
             return ours(model, on)(x, y, target)
 
     return run
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=Recipe().epochs, help="the LeNet's training")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     for name in ("images", "threads", "repeats", "epochs"):
         check_count(getattr(given, name), 1, name)
 
+    device = check_device(given.device)
     torch.set_num_threads(given.threads)
     mnist = data.mnist()
-    model = trained(Recipe(epochs=given.epochs), data=mnist).model
+    model = trained(Recipe(epochs=given.epochs), data=mnist, device=device).model
     images, labels = mnist.test.images[: 2 * given.images], mnist.test.labels[: 2 * given.images]
-    right = (model(images).argmax(1) == labels).nonzero()[: given.images, 0]
-    x, y = images[right], labels[right]
+    right = (predict(model, images, device=device) == labels).nonzero()[: given.images, 0]
+    x, y = images[right].to(device), labels[right].to(device)
     target = (y + 1) % 10
 
     # The first of each kind of outputs is what the others are compared with.
@@ -123,6 +130,8 @@ def main() -> None:
         for key, method in methods.items():
             start, start_processor = time.perf_counter(), time.process_time()
             attacked[key] = method(x, y, target).detach()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             took, worked = time.perf_counter() - start, time.process_time() - start_processor
             seconds[key] = min(seconds[key], took)
             processor[key] = min(processor[key], worked)
@@ -149,6 +158,7 @@ def main() -> None:
         )
     table = pd.DataFrame(rows).assign(
         images=len(x),
+        device=device_name(str(device)),
         threads=given.threads,
         repeats=given.repeats,
         epochs=given.epochs,
@@ -156,8 +166,7 @@ def main() -> None:
         art=version("adversarial-robustness-toolbox"),
         torchattacks=version("torchattacks"),
     )
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(given.out, index=False)
+    keep(table, given.out)
     print(table.iloc[:, :9].to_string(index=False))
 
 

@@ -1,6 +1,7 @@
 """Compare washout's batched K-means with a loop of scikit-learn's over the same images.
 
     python benchmarks/kmeans_vs_sklearn.py --images 200 --threads 1 2
+    python benchmarks/kmeans_vs_sklearn.py --images 200 --threads 1 2 --device cuda
 
 Both quantize the colors of each image by itself, in float32 and with scikit-learn's stopping rule
 (300 steps, tolerance 1e-4):
@@ -11,9 +12,11 @@ Both quantize the colors of each image by itself, in float32 and with scikit-lea
     k-means++          each draws its own centers by k-means++
 
 Distortion is the mean over images of the squared distances to the centers, summed over an image.
-Threads are PyTorch's, and those of scikit-learn's OpenMP. The methods take turns, so that a busy
-machine slows both; each one's best time counts. OpenMP threads that wait for a busy core spin: on a
-machine too busy, compare the processor time (summed over threads) of runs with one thread.
+Threads are PyTorch's, and those of scikit-learn's OpenMP; scikit-learn stays on the CPU whatever
+--device says. A run replaces the stored rows of its own device. The methods take turns, so that a
+busy machine slows both; each one's best time counts. OpenMP threads that wait for a busy core
+spin: on a machine too busy, compare the processor time (summed over threads) of runs with one
+thread.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +37,11 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from washout import data
-from washout.checks import check_count
+from washout.checks import check_count, check_device
 from washout.defenses.kmeans import kmeans, lloyd
 from washout.defenses.kmeans_starts import plus_plus, random_start
+from washout.performance import keep
+from washout.provenance import device_name
 
 RESULTS = Path(__file__).parent / "results" / "kmeans_vs_sklearn.csv"
 
@@ -56,7 +62,7 @@ def scikit(points: Tensor, clusters: int, start: str | Tensor) -> float:
     return float(np.mean(inertia))
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -64,15 +70,18 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--clusters", type=int, default=50)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--device", default="cpu", help="washout's: cpu or cuda")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     for name in ("images", "clusters", "repeats"):
         check_count(getattr(given, name), 1, name)
+    device = check_device(given.device)
     warnings.simplefilter("ignore", ConvergenceWarning)
 
-    images = data.load(given.data).test.images[: given.images].contiguous()
+    images = data.load(given.data).test.images[: given.images].contiguous().to(device)
     points = images.flatten(2).mT.contiguous()
+    host = points.cpu()
     starts = {
         "random": random_start(points, given.clusters, seed()),
         "k-means++": plus_plus(points, given.clusters, seed()),
@@ -87,12 +96,12 @@ def main() -> None:
         methods["given " + start, "washout"] = lambda c=centers: float(
             lloyd(points, c).inertia.mean()
         )
-        methods["given " + start, "scikit-learn"] = lambda c=centers: scikit(
-            points, given.clusters, c
+        methods["given " + start, "scikit-learn"] = partial(
+            scikit, host, given.clusters, centers.cpu()
         )
     for start in starts:
         methods[start, "washout"] = lambda s=start: whole(s)
-        methods[start, "scikit-learn"] = lambda s=start: scikit(points, given.clusters, s)
+        methods[start, "scikit-learn"] = partial(scikit, host, given.clusters, start)
 
     rows = []
     for threads in given.threads:
@@ -113,6 +122,7 @@ def main() -> None:
                     "clusters": given.clusters,
                     "start": start,
                     "threads": threads,
+                    "device": device_name(str(device)),
                     "method": name,
                     "images_per_second": round(len(images) / wall, 1),
                     "cpu_ms_per_image": round(processor / len(images) * 1e3, 3),
@@ -123,8 +133,7 @@ def main() -> None:
             )
     table = pd.DataFrame(rows).assign(images=len(images), torch=torch.__version__)
     print(table.drop(columns=["data", "clusters", "images", "torch"]).to_string(index=False))
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(given.out, index=False)
+    keep(table, given.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Compare washout's total-variation minimization with scikit-image's, on the same images.
 
     python benchmarks/tvm_vs_skimage.py --images 256 --threads 1 2
+    python benchmarks/tvm_vs_skimage.py --images 256 --threads 1 2 --device cuda
 
     whole      as each does by default: washout drops half of the values, and takes 10 sweeps per
                step until a step changes an image by at most 0.01; scikit-image has no mask, takes
@@ -11,8 +12,9 @@
                needs to start with is counted, too
     converged  without a mask, both at weight 1 / 0.03 and to a tolerance of 1e-4
 
-scikit-image works on one image at a time in one thread; threads are PyTorch's. The methods take
-turns, so that a busy machine slows both; each one's best time counts.
+scikit-image works on one image at a time in one thread of the CPU, whatever --device says; threads
+are PyTorch's. A run replaces the stored rows of its own device. The methods take turns, so that a
+busy machine slows both; each one's best time counts.
 """
 
 from __future__ import annotations
@@ -28,29 +30,34 @@ import torch
 from skimage.restoration import denoise_tv_bregman
 
 from washout import data
-from washout.checks import check_count
+from washout.checks import check_count, check_device
 from washout.defenses.tvm import drop_mask, tvm
+from washout.performance import keep
+from washout.provenance import device_name
 
 RESULTS = Path(__file__).parent / "results" / "tvm_vs_skimage.csv"
 SWEEPS = 20
 WEIGHT = 1 / 0.03
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data", choices=("cifar10", "photos", "mnist"), default="cifar10")
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--device", default="cpu", help="washout's: cpu or cuda")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     for name in ("images", "repeats"):
         check_count(getattr(given, name), 1, name)
 
+    device = check_device(given.device)
     images = data.load(given.data).test.images[: given.images].contiguous()
     pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
+    images = images.to(device)
     mask = drop_mask(images, 0.5, torch.Generator().manual_seed(0))
 
     def scikit(channel_axis: int | None = -1, **settings: float) -> None:
@@ -90,6 +97,8 @@ def main() -> None:
             for key, (method, parts) in methods.items():
                 wall, processor = time.perf_counter(), time.process_time()
                 method()
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
                 wall = (time.perf_counter() - wall) / parts
                 processor = (time.process_time() - processor) / parts
                 best[key] = (min(best[key][0], wall), min(best[key][1], processor))
@@ -99,6 +108,7 @@ def main() -> None:
                     "data": given.data,
                     "what": what,
                     "threads": threads,
+                    "device": device_name(str(device)),
                     "method": name,
                     "us_per_image": round(wall / len(images) * 1e6, 2),
                     "cpu_us_per_image": round(processor / len(images) * 1e6, 2),
@@ -109,8 +119,7 @@ def main() -> None:
             )
     table = pd.DataFrame(rows).assign(images=len(images), torch=torch.__version__)
     print(table.drop(columns=["data", "images", "torch"]).to_string(index=False))
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(given.out, index=False)
+    keep(table, given.out)
 
 
 if __name__ == "__main__":

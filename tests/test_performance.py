@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from washout import chapters, performance, weights
-from washout.performance import Entry
+from washout.performance import Entry, benchmarks, pictures, views
 from washout.store import Row, Store
 from washout.study import Study, Table
 
@@ -122,7 +122,7 @@ def test_a_full_test_set_is_scaled_from_the_row_about_most_images(tmp_path):
 
 
 def test_a_benchmark_is_read_or_not_run_yet_or_unknown(tmp_path, monkeypatch):
-    monkeypatch.setattr(performance, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(benchmarks, "project_root", lambda: tmp_path)
     assert performance.benchmark("growth") is None
     folder = tmp_path / "benchmarks" / "results"
     folder.mkdir(parents=True)
@@ -162,7 +162,7 @@ def test_growth_from_its_command_line(tmp_path, one_thread):
 def test_page_runs_with_what_is_stored_and_with_nothing(stored, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib").use("agg")
     if not stored:
-        monkeypatch.setattr(performance, "project_root", lambda: tmp_path)
+        monkeypatch.setattr(benchmarks, "project_root", lambda: tmp_path)
         monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path / "results"))
         monkeypatch.setenv("WASHOUT_WEIGHTS", str(tmp_path / "weights"))
     page = runpy.run_path(str(ROOT / "book" / "performance.py"))
@@ -170,5 +170,62 @@ def test_page_runs_with_what_is_stored_and_with_nothing(stored, tmp_path, monkey
     assert stored or "not computed" in shown
     for caption in ("What the stored rows took", "10,000 images, ", "Each step, CPU"):
         assert (caption in shown) == stored
-    figure = page["growing"]("images", 1, "guide", "images", "time")
+    figure = pictures.growing(page["growth"], "images", 1, "guide", "images", "time")
     assert (figure is not None) == stored
+
+
+@pytest.mark.parametrize("name", ["kmeans_vs_sklearn", "tvm_vs_skimage"])
+def test_a_benchmark_beside_a_library_keeps_other_devices(name, tmp_path, one_thread):
+    out = tmp_path / f"{name}.csv"
+    out.write_text("device,method\ncuda (NVIDIA H200),washout\ncpu (1 threads),old\n")
+    words = ["--data", "photos", "--images", "2", "--threads", "1", "--repeats", "1"]
+    words += ["--clusters", "3"] if name.startswith("kmeans") else []
+    main = runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"))["main"]
+    main([*words, "--device", "cpu", "--out", str(out)])
+    found = pd.read_csv(out)
+    assert found["device"].tolist()[0] == "cuda (NVIDIA H200)"
+    assert set(found["device"][1:]) == {"cpu (1 threads)"}
+    assert "old" not in set(found["method"])
+    assert len(views.beside(name, found[1:])) == 4 + (name == "tvm_vs_skimage")
+    with pytest.raises(ValueError, match="device: got 'tpu'"):
+        main([*words, "--device", "tpu", "--out", str(out)])
+
+
+def test_a_cpu_and_a_gpu_stand_beside_each_other():
+    def run(device, threads, ours, other):
+        base = {"device": device, "threads": threads, "clusters": 50, "start": "random"}
+        speeds = {"washout": ours, "scikit-learn": other}
+        return [{**base, "method": m, "images_per_second": s} for m, s in speeds.items()]
+
+    rows = run("cpu (1 threads)", 1, 10.0, 5.0) + run("cpu (2 threads)", 2, 18.0, 6.0)
+    rows += run("cuda (NVIDIA H200)", 1, 800.0, 8.0) + run("cuda (NVIDIA H200)", 16, 900.0, 9.0)
+    cpu, gpu = views.beside("kmeans_vs_sklearn", pd.DataFrame(rows))
+    assert (cpu["device"], cpu["other"], cpu["times as fast"]) == (
+        "CPU, 2 threads",
+        "scikit-learn",
+        3,
+    )
+    assert (gpu["device"], gpu["times as fast"]) == ("NVIDIA H200", 100)
+    assert gpu["other"] == "scikit-learn (CPU, 16 threads)"
+
+
+@pytest.mark.parametrize("name", ["growth", "attacks_vs_peers"])
+def test_each_device_has_its_tables(name, capsys):
+    show = {"growth": views.show_steps, "attacks_vs_peers": views.show_peers}[name]
+    own = performance.benchmark(name)
+    assert own is not None
+    other = own.assign(device="cuda (NVIDIA H200)", clock="wall")
+    show(own)
+    shown = capsys.readouterr().out
+    assert benchmarks.command(name, "cuda") in shown
+    assert "processor" not in benchmarks.command(name, "cuda")
+    show(pd.concat([own, other]))
+    both = capsys.readouterr().out
+    assert "CPU, 1 thread, processor time" in both
+    assert "NVIDIA H200" in both
+    assert "not computed" not in both
+    if name == "growth":
+        figure = pictures.growing(pd.concat([own, other]), "size", 2, "guide", "side", "time")
+        assert [axes.get_title() for axes in figure.axes] == [
+            "CPU, 1 thread, processor time", "NVIDIA H200"
+        ]  # fmt: skip

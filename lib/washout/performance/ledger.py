@@ -1,4 +1,4 @@
-"""What the book costs, by its stored rows: minutes, money, what is missing; stored benchmarks."""
+"""What the book costs, by its stored rows: minutes, money, what is missing."""
 
 from __future__ import annotations
 
@@ -10,20 +10,11 @@ import pandas as pd
 from washout import chapters, weights
 from washout.chapters import chapter2
 from washout.chapters.chapter2.settings import SHORT
-from washout.checks import check_choice, check_range
-from washout.paths import project_root
+from washout.checks import check_range
 from washout.status import estimate
 from washout.store import Row
 from washout.study import PROFILES, Missing, Study
 
-# What fills benchmarks/results/<name>.csv.
-BENCHMARKS = {
-    "growth": "python benchmarks/growth.py --threads 1 --clock processor",
-    "attacks_vs_peers": "python benchmarks/attacks_vs_peers.py --threads 1 --clock processor",
-    "jsma_vs_peers": "python benchmarks/jsma_vs_peers.py --images 200 --threads 2",
-    "kmeans_vs_sklearn": "python benchmarks/kmeans_vs_sklearn.py --threads 1 2",
-    "tvm_vs_skimage": "python benchmarks/tvm_vs_skimage.py --threads 1 2",
-}
 MACHINES = ("x86_64", "amd64", "i386", "i686", "aarch64", "arm64", "ppc64le", "riscv64")
 PLACE = ["chapter", "profile", "device"]
 
@@ -185,15 +176,3 @@ def full_test_set(book: Sequence[Entry], images: int = 10_000) -> pd.DataFrame:
     how = {"rows": "sum", "images": "min", "hours": "sum"}
     frame = pd.DataFrame(best.values(), columns=[*by, *how])
     return frame.groupby(by, sort=False).agg(how).reset_index()
-
-
-def benchmark(name: str) -> pd.DataFrame | None:
-    """A benchmark's stored table, or None if it was not run yet.
-
-    Raises:
-        ValueError: there is no such benchmark.
-    """
-    path = project_root() / "benchmarks" / "results" / f"{name}.csv"
-    stored = sorted(found.stem for found in path.parent.glob("*.csv"))
-    check_choice(name, dict.fromkeys([*BENCHMARKS, *stored]), "benchmark")
-    return pd.read_csv(path) if name in stored else None

@@ -1,4 +1,4 @@
-"""Trains in forked processes and kills them; ``test_training.py`` runs it and reads its line.
+"""Trains in forked processes and kills them; ``test_recipes.py`` runs it and reads its line.
 
 One process imports the package and forks the others, so that ten kills cost no ten imports.
 """

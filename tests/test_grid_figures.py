@@ -347,27 +347,3 @@ def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
     assert plt.get_fignums() == before
-
-
-# ---- pipelines ---------------------------------------------------------------------------------
-CHAINS = {"Method 1": [("image", ""), ("autoencoder", "repainted"), ("class", "")],
-          "Method 2": [("image", ""), ("Glow", "48 × 4 × 4")]}  # fmt: skip
-
-
-def test_pipelines_show_every_step_and_what_comes_out_of_it():
-    figure = figures.pipelines(CHAINS)
-    shown = words(figure)
-    for title, steps in CHAINS.items():
-        assert title in shown
-        for step, result in steps[:-1]:
-            assert step in shown
-            assert not result or result in shown
-    assert "48 × 4 × 4" not in shown  # nothing comes after the last step
-    plt.close(figure)
-
-
-@pytest.mark.parametrize("chains", [{}, {"a": []}, {"a": [("b", "")] * 9},
-                                    {key: [("b", "")] for key in "abc"}])  # fmt: skip
-def test_too_many_or_no_steps_are_refused(chains):
-    with pytest.raises(ValueError, match="chains: got"):
-        figures.pipelines(chains)

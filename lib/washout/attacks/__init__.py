@@ -9,8 +9,9 @@ from washout.attacks.fgsm_min import fgsm_min
 from washout.attacks.jsma import jsma
 from washout.attacks.pgd import pgd
 from washout.attacks.pgd_min import pgd_min
-from washout.attacks.registry import Attack, describe, get, names, run
+from washout.attacks.registry import Attack, describe, get, names
 from washout.attacks.result import Attacked
+from washout.attacks.running import run
 
 ifgsm = bim
 

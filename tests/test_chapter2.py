@@ -18,7 +18,7 @@ from washout.chapters.chapter2 import (
     networks,
     settings,
 )
-from washout.defenses import blur, jpeg
+from washout.defenses import blur, jpeg, kmeans
 from washout.store import Row
 from washout.study import Missing, Study
 
@@ -245,3 +245,17 @@ def test_memory_of_the_attacker_who_knows_is_bounded(study, base, monkeypatch):
     beyond.knowing({**base, "defense": "tvm", "knows": "identity", "eps": 0.1}, study)
     assert max(largest) == 8
     assert min(largest) >= 1
+
+
+def test_members_of_a_cluster_are_those_of_one_color():
+    """By each image's colors, one by one: what a member's gradient reaches."""
+    images = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    painted = kmeans(images, clusters=4, generator=torch.Generator().manual_seed(1))
+    x = images.clone().requires_grad_()
+    out = beyond.held(x, lambda _: painted, by_row=False)
+    assert torch.allclose(out, painted)
+    (gradient,) = torch.autograd.grad(out[0, 1, 2, 3], x)
+    member = (painted[0] == painted[0, :, 2:3, 3:4]).all(0)
+    expected = torch.zeros_like(x)
+    expected[0, 1, member] = 1 / member.sum()
+    assert torch.allclose(gradient, expected)

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from washout.attacks.result import Attacked, ascent, fooled, judge
 from washout.checks import check_count, check_range
+from washout.inference import at_once
 
 FINER = 20  # a step among the first FINER is searched again, in FINER steps from 0 to it
-FORWARD = 512  # images in one forward pass, where the batch alone is not larger
+FORWARD = 512  # images in one forward pass on a CPU, where the batch alone is not larger
 
 
 def fgsm_min(
@@ -90,7 +91,7 @@ def first_hit(model: nn.Module, x: Tensor, y: Tensor, direction: Tensor, levels:
     found = torch.full_like(y, levels.shape[1])
     left, begin = torch.arange(len(x), device=x.device), 0
     while len(left) and begin < levels.shape[1]:
-        width = max(1, min(FINER, FORWARD // len(left)))
+        width = max(1, min(FINER, at_once(FORWARD, x.device) // len(left)))
         part = levels[left, begin : begin + width]
         moved = x[left, None] + part[:, :, None, None, None] * direction[left, None]
         with torch.no_grad():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from washout.attacks.registry import Attack, get
 from washout.attacks.result import Attacked, ChannelsLast
 from washout.checks import check_count, check_device, check_images, check_labels
-from washout.inference import evaluating
+from washout.inference import at_once, evaluating
 
 
 def run(
@@ -51,10 +51,13 @@ def run(
     check_labels(labels, check_images(images))
     settings = attack.settings(dataset, **overrides)
     place = check_device(device)
-    usual = 128 if place.type == "cpu" else 1024
-    size = check_count(usual if batch_size is None else batch_size, 1, "batch_size")
+    size = check_count(at_once(128, place) if batch_size is None else batch_size, 1, "batch_size")
     if "batch" in settings:
-        settings["batch"], size = settings["batch"] if batch_size is None else size, len(images)
+        if batch_size is not None:
+            settings["batch"] = size
+        elif "batch" not in overrides:
+            settings["batch"] = at_once(settings["batch"], place)
+        size = len(images)
     if "generator" in inspect.signature(attack.function).parameters:
         settings["generator"] = generator
     if not len(images):

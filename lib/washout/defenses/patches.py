@@ -14,8 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from washout.checks import check_count
+from washout.inference import at_once
 
-VALUES = 1 << 20  # pixel values in a chunk by default; a network's activations are many times that
+# Pixel values in a chunk by default, on a CPU; a network's activations are many times that.
+VALUES = 1 << 20
 EXACT = 16  # overlaps in one direction up to which a float32 sum of equal numbers is exact to 1e-6
 
 
@@ -39,7 +41,8 @@ def patchwise(
         size: side of a patch in pixels.
         stride: pixels from one patch to the next, from 1 to ``size``.
         batch: patches that go through the function at once; None takes as many as have a million
-            values (1,365 of 16 x 16 x 3, 85 of 64 x 64 x 3). Memory grows with it.
+            values (1,365 of 16 x 16 x 3, 85 of 64 x 64 x 3), on a GPU eight times as many. Memory
+            grows with it.
 
     Returns:
         (B, C, H, W) of the images' type; with the identity as function, the images to 1e-6.
@@ -59,7 +62,8 @@ def patchwise(
     if not len(images):
         return images.clone()
     channels, height, width = images.shape[1:]
-    batch = max(1, VALUES // (channels * size**2)) if batch is None else batch
+    if batch is None:
+        batch = max(1, at_once(VALUES, images.device) // (channels * size**2))
     check_count(batch, 1, "batch")
     down, across = (max(0, -(-(side - size) // stride)) + 1 for side in (height, width))
 

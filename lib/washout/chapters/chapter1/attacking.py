@@ -12,12 +12,15 @@ from washout import attacks
 from washout.attacks.fgsm import signs
 from washout.chapters.chapter1 import networks
 from washout.chapters.chapter1.settings import AUTO, MAIN, PROFILES, VARIANTS, settings
+from washout.inference import at_once
 from washout.metrics import relative_l2
 from washout.store import Spec
 from washout.study import Study, Table
 
+# Raised when what is measured changes; every row depends on them.
 VERSIONS = {"measure": 1, "vae": 2, "jpeg": 1, "patchwise": 1, "smooth": 1}
-BATCH = {"nips2017": 10}  # images at a time, in twenty columns each; the small ones by the hundred
+# Images at a time on a CPU, in twenty columns each; the small ones by the hundred.
+BATCH = {"nips2017": 10}
 GRID = (0.003, 0.01, 0.02, 0.04, 0.08, 0.16)  # epsilons whose relative L2 is measured
 
 
@@ -26,9 +29,14 @@ def pool_of(spec: Spec, study: Study, part: str) -> tuple[Tensor, Tensor]:
     return found.images, found.labels
 
 
+def together(spec: Spec, study: Study) -> int:
+    """Images at a time."""
+    return at_once(BATCH.get(spec["dataset"], 500), study.device)
+
+
 def batches(spec: Spec, study: Study, images: Tensor, labels: Tensor):
     """Images and labels on the device, a batch at a time."""
-    size = BATCH.get(spec["dataset"], 500)
+    size = together(spec, study)
     for x, y in zip(images.split(size), labels.split(size), strict=True):
         yield x.to(study.device), y.to(study.device)
 
@@ -58,7 +66,7 @@ def attacked(
                     images,
                     labels,
                     device=study.device,
-                    batch_size=BATCH.get(spec["dataset"], 500),
+                    batch_size=together(spec, study),
                 )
             },
         )["signs"]
@@ -70,7 +78,7 @@ def attacked(
             overrides["step"] = eps / fixed["steps"]
     return attacks.run(
         name, model, images, labels, dataset=spec["dataset"], device=study.device,
-        batch_size=BATCH.get(spec["dataset"]), **overrides,
+        batch_size=together(spec, study) if spec["dataset"] in BATCH else None, **overrides,
         generator=torch.Generator().manual_seed(1000 * spec["seed"] + 1),
     ).images  # fmt: skip
 

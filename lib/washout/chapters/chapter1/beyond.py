@@ -55,7 +55,10 @@ KNOWS = {
     "vae": ("classifier", "defense"),
     "vae-mean": ("classifier", "defense"),
 }
-SOME = {"nips2017": 5}  # images at a time: gradients keep what each patch passed through
+# Images at a time, as gradients keep what each patch passed through: on a CPU, and on a GPU, where
+# an image counts as often as it is drawn or started from.
+SOME = {"nips2017": 5}
+ON_GPU = {"nips2017": 256}
 FRESH = 20  # draws of the noise that the attacker has not seen; five where patches make it dear
 
 
@@ -80,7 +83,7 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
     steps = profile.steps[name] * spec.get("longer", 1)
     with seeded(1000 * spec["seed"] + 7, study.device):  # the noise that the attacker guesses
         hit = attacks.run(
-            "pgd", target, images, labels, device=study.device, batch_size=SOME.get(name, 25),
+            "pgd", target, images, labels, device=study.device, batch_size=_together(spec, study),
             eps=spec["eps"], step=min(2.5 * spec["eps"] / steps, 1.0), steps=steps,
             restarts=spec.get("restarts", 1),
             generator=torch.Generator().manual_seed(1000 * spec["seed"] + 2),
@@ -108,6 +111,16 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
         "right": right[0].int().tolist(),
         "weights": {"classifier": hash_, **hashes},
     }
+
+
+def _together(spec: Spec, study: Study) -> int:
+    """Images at a time."""
+    name = spec["dataset"]
+    if torch.device(study.device).type == "cpu":
+        return SOME.get(name, 25)
+    draws = PROFILES[study.profile].samples[name] * spec.get("draws", 1)
+    copies = (draws if spec["defense"] == "vae" else 1) * spec.get("restarts", 1)
+    return max(1, ON_GPU.get(name, 8192) // copies)
 
 
 def _guessing(

@@ -25,14 +25,15 @@ from washout.chapters.chapter2.measure import (
 )
 from washout.chapters.chapter2.settings import MAIN, PROFILES, columns, small_settings
 from washout.defenses import Defended, Defense, Expectation, Proxy, blur, soft_jpeg
-from washout.inference import evaluating, predict
+from washout.inference import at_once, evaluating, predict
 from washout.randomness import seeded
 from washout.store import Spec
 from washout.study import Study, Table
 
 FRESH = 20  # draws of a defense's randomness that the attacker has not seen
 RANDOM = ("tvm", "kmeans")
-AT_ONCE = 256  # images, draws counted, whose gradients are held: K-means pairs all their pixels
+# Images, draws counted, whose gradients are held on a CPU: K-means pairs all their pixels.
+AT_ONCE = 256
 
 
 # ---- the attacker who knows --------------------------------------------------------------------
@@ -51,7 +52,7 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
     random = any(word in spec["defense"] for word in RANDOM)
     target: nn.Module = model
     samples = profile.samples * spec.get("draws", 1) if random else 1
-    batch = max(1, AT_ONCE // samples)
+    batch = max(1, at_once(AT_ONCE, study.device) // samples)
     if spec["knows"] != "classifier":
         seen = known(spec, study, wash) if spec["knows"] == "proxy" else Proxy(wash)
         target = Defended(model, seen)
@@ -64,10 +65,11 @@ def knowing(spec: Spec, study: Study) -> dict[str, Any]:
             eps=spec["eps"], step=min(2.5 * spec["eps"] / steps, 1.0), steps=steps,
             generator=torch.Generator().manual_seed(1000 * spec["seed"] + 2),
         ).images  # fmt: skip
+    size = at_once(BATCH, study.device)
     rights = []
     with seeded(1000 * spec["seed"] + 8, study.device), torch.inference_mode(), evaluating(model):
         for _ in range(FRESH if random else 1):
-            parts = [model(wash(x.to(study.device))).argmax(1).cpu() for x in hit.split(BATCH)]
+            parts = [model(wash(x.to(study.device))).argmax(1).cpu() for x in hit.split(size)]
             rights.append(torch.cat(parts) == pool.labels)
     right = torch.stack(rights)
     return {
@@ -111,9 +113,11 @@ def held(images: Tensor, wash: Defense, by_row: bool) -> Tensor:
     with torch.no_grad():
         out = wash(images.detach())
     points, centers = _points(images, by_row), _points(out, by_row)
-    # Members of one cluster were given the same center; the quick way to distances is inexact.
-    exact = "donot_use_mm_for_euclid_dist"
-    same = (torch.cdist(centers, centers, compute_mode=exact) < 1e-6).to(images.dtype)
+    # Members of one cluster were given the very same center.
+    alike = centers.new_ones(*centers.shape[:2], centers.shape[1], dtype=torch.bool)
+    for values in centers.unbind(2):
+        alike &= values[:, :, None] == values[:, None]
+    same = alike.to(images.dtype)
     means = same @ points / same.sum(2, keepdim=True)
     if by_row:
         means = means.unflatten(2, (images.shape[1], -1)).permute(0, 2, 1, 3)

@@ -31,7 +31,7 @@ from washout.chapters.chapter2.settings import (
     vq_recipe,
 )
 from washout.data import Split
-from washout.inference import evaluating, predict
+from washout.inference import at_once, evaluating, predict
 from washout.metrics import margin_past, norms, relative_l2
 from washout.store import Spec
 from washout.study import Study, Table
@@ -41,7 +41,7 @@ VERSIONS = {
     "measure": 1, "jpeg": 1, "soft_jpeg": 1, "blur": 1, "kmeans": 1, "held": 1, "tvm": 1,
     "vqvae": 1,
 }  # fmt: skip
-BATCH = 500  # images at a time through a defense
+BATCH = 500  # images at a time through a defense, on a CPU
 SLOW = ("cw",)  # attacks that see fewer images
 CLEAN = "none"
 
@@ -156,9 +156,10 @@ def cell(spec: Spec, study: Study) -> dict[str, Any]:
     hashes: dict[str, str] = {}
     wash = defense(spec["defense"], spec, study, hashes)
     images, _, pool = adversarial(spec, study)
+    size = at_once(BATCH, study.device)
     said, extreme, moved, back = [], [], 0.0, 0.0
     with torch.inference_mode(), evaluating(model):
-        for x, clean in zip(images.split(BATCH), pool.images.split(BATCH), strict=True):
+        for x, clean in zip(images.split(size), pool.images.split(size), strict=True):
             x, clean = x.to(study.device), clean.to(study.device)
             out = wash(x)
             said.append(model(out).argmax(1).cpu())
@@ -189,10 +190,10 @@ def vq(spec: Spec, study: Study) -> dict[str, Any]:
     )
     model, _ = networks.classifier(spec, study)
     test = networks.whole(spec, study).test[:2000]
-    error = 0.0
+    error, size = 0.0, at_once(BATCH, study.device)
     right: list[Tensor] = []
     with torch.inference_mode(), evaluating(model):
-        for x, y in zip(test.images.split(BATCH), test.labels.split(BATCH), strict=True):
+        for x, y in zip(test.images.split(size), test.labels.split(size), strict=True):
             x, y = x.to(study.device), y.to(study.device)
             out = net.reconstruct(x)
             error += (out - x).square().mean((1, 2, 3)).sum().item()

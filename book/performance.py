@@ -67,6 +67,18 @@ views.show_peers(performance.benchmark("attacks_vs_peers"))
 views.show_beside()
 
 # %% [markdown]
+# ## Spreading rows
+#
+# Two workers of one thread each against one on rows that train a small network (*result*: how many times as fast);
+# rows that sleep, by eight workers (the share of time beyond the rows' own); `python -m washout status` of a large
+# store (seconds). Then what is left after `kill -9` of any process of a run, when another run has come to its end in
+# the same store: no row may be lost, stored twice or half-written.
+
+# %% tags=["remove-input"]
+views.show_spreading()
+views.show_kills()
+
+# %% [markdown]
 # ## The whole book
 #
 # Minutes are those of the rows themselves, summed, as if one came after the other. Training is told apart: a network

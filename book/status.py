@@ -100,6 +100,22 @@ totals["computes them"] = [
 report.show(totals, caption="Rows of the chapters' plans, by profile", name="status-plans")
 
 # %% [markdown]
+# ## What waits for a GPU
+#
+# The rows at the profile *paper* that are not there yet, table by table. `python -m washout status --missing paper`
+# names each of them.
+
+# %% tags=["remove-input"]
+waiting = plans[(plans["profile"] == "paper") & (plans["stale"] + plans["missing"] > 0)]
+if len(waiting):
+    waiting = waiting[["chapter", "table", *counts]]
+    waiting = waiting.assign(chapter=waiting["chapter"].str.removeprefix("chapter"))
+    caption = "Rows at the profile paper that wait for a GPU"
+    report.show(waiting, caption=caption, name="status-waiting")
+else:
+    print("None: every row at the profile paper is stored.")
+
+# %% [markdown]
 # ## Networks
 #
 # What a recipe led to, where it was trained, and its score on validation images: accuracy of a classifier, minus

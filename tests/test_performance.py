@@ -229,3 +229,26 @@ def test_each_device_has_its_tables(name, capsys):
         assert [axes.get_title() for axes in figure.axes] == [
             "CPU, 1 thread, processor time", "NVIDIA H200"
         ]  # fmt: skip
+
+
+def test_spreading_and_kills_are_told_by_what_was_killed(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "benchmarks" / "results"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(benchmarks, "project_root", lambda: tmp_path)
+    views.show_spreading()
+    views.show_kills()
+    said = capsys.readouterr().out
+    assert "python benchmarks/scheduling.py" in said
+    assert "python benchmarks/kills.py" in said
+    columns = ["executor", "victim", "stored", "torn", "computed again", "wrong"]
+    trials = [["two", "main", 3, True, 0, "nothing"], ["two", "main", 9, False, 1, "lost 4"]]
+    pd.DataFrame(trials, columns=columns).to_csv(folder / "kills.csv")
+    part = {"part": "two against one", "executor": "processes", "workers": 2, "rows": 24}
+    part |= {"command, s": 20.5, "result": 1.83, "limit": ">= 1.7", "within": True}
+    pd.DataFrame([part]).to_csv(folder / "scheduling.csv")
+    views.show_spreading()
+    views.show_kills()
+    said = capsys.readouterr().out
+    assert "1.83" in said
+    assert "3 to 9" in said
+    assert "nothing; lost 4" in said

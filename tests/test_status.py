@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from washout.status import estimate, outlook
+from dataclasses import replace
+from types import SimpleNamespace
+
+from washout import chapters
+from washout.__main__ import main
+from washout.status import estimate, outlook, waiting
 from washout.store import Row
 from washout.study import Study, Table
 
@@ -48,3 +53,25 @@ def test_the_status_of_every_chapter_adds_up(whole_status):
     assert (frame[["stored", "stale", "missing"]] >= 0).all().all()
     whole = frame["left"] == ""
     assert ((frame["missing"] + frame["stale"] == 0) == whole).all()
+
+
+def test_each_row_that_waits_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path))
+    monkeypatch.setattr(chapters, "NAMES", ("chapter9",))
+    specs = [{"dataset": "digits", "i": i} for i in range(3)]
+    old = replace(TABLE, version=0)
+    chapter = SimpleNamespace(plan=lambda study: [(TABLE, specs)])
+    monkeypatch.setattr(chapters, "get", lambda name: chapter)
+    study = Study("chapter9", profile="paper", results=tmp_path, exact=True, local=False)
+    study.table(TABLE, specs[:1])
+    study.table(old, specs[1:2])
+    assert waiting("paper") == [
+        "chapter9 numbers (dataset digits, i 1), stale",
+        "chapter9 numbers (dataset digits, i 2)",
+    ]
+    assert len(waiting("laptop")) == 3
+    assert main(["status", "--missing", "paper"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [*waiting("paper"), "2 rows missing at profile paper"]
+    assert main(["status", "--missing", "papers"]) == 2
+    assert "profile: got 'papers'; allowed are paper, laptop, smoke" in capsys.readouterr().err

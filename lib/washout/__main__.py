@@ -21,7 +21,7 @@ import pandas as pd
 from washout import chapters, workers
 from washout.executors import connected
 from washout.paths import results_folder, weights_folder
-from washout.status import outlook, status_frame
+from washout.status import outlook, status_frame, waiting
 from washout.study import PROFILES, Missing, Study
 
 
@@ -148,7 +148,11 @@ def _compute(
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """What is stored and what is missing, per chapter, profile and table."""
+    """What is stored and what is missing, per chapter, profile and table; or row by row."""
+    if arguments.missing:
+        lines = waiting(arguments.missing)
+        print(*lines, f"{len(lines)} rows missing at profile {arguments.missing}", sep="\n")
+        return 0
     table = status_frame()
     print(table.to_string(index=False) if len(table) else "nothing stored")
     return 0
@@ -245,7 +249,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--worker", type=float, help=argparse.SUPPRESS)  # when the run began
     run.add_argument("--local", action="store_true", help="store under results/local")
     run.set_defaults(run=results)
-    commands.add_parser("status", help=status.__doc__).set_defaults(run=status)
+    now = commands.add_parser("status", help=status.__doc__)
+    now.add_argument("--missing", metavar="PROFILE", help="each row that is missing or stale there")
+    now.set_defaults(run=status)
     commands.add_parser("attacks", help=attacks.__doc__).set_defaults(run=attacks)
     commands.add_parser("cards", help=cards.__doc__).set_defaults(run=cards)
     there = commands.add_parser("bundle", help=bundle.__doc__)

@@ -19,7 +19,7 @@ from washout.failures import Failed
 from washout.files import Busy
 from washout.inference import exact
 from washout.provenance import commit, device_name, versions
-from washout.store import Row, Spec, Store
+from washout.store import Row, Spec, Store, words
 
 if TYPE_CHECKING:
     from washout.study import Study, Table
@@ -127,8 +127,7 @@ def _note(study: Study, table: Table, key: str) -> Path:
 
 
 def _words(study: Study, table: Table, spec: Spec) -> str:
-    about = ", ".join(f"{name} {value}" for name, value in spec.items())
-    return f"{study.chapter} {table.name} ({about})"
+    return f"{study.chapter} {table.name} ({words(spec)})"
 
 
 def _plain(values: dict[str, Any], store: Store) -> dict[str, Any]:

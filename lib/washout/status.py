@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any
 
 import pandas as pd
 
 from washout import chapters
-from washout.store import Row, Spec
+from washout.checks import check_choice
+from washout.store import Row, Spec, words
 from washout.study import PROFILES, Study, Table
 from washout.training import Recipe
 
@@ -66,47 +68,57 @@ def outlook(study: Study, plan: Sequence[tuple[Table, list[Spec]]]) -> str:
     return line + (f"; nothing timed yet for {unknown}" if unknown else "")
 
 
+def _plans(
+    profile: str, seen: dict[str, str | None]
+) -> Iterator[tuple[Study, Table, list[Spec], list[Row | None]]]:
+    """Each table of each chapter's plan at a profile: its rows as they are stored and current."""
+    for name in chapters.NAMES:
+        study = Glance(name, profile=profile, exact=True, compute=False, progress=False, seen=seen)
+        stored = {}
+        for table, specs in chapters.get(name).plan(study):
+            if table.name not in stored:
+                stored[table.name] = [store.rows(table.name) for store in study.stores]
+            yield study, table, specs, [study.best(table, s, stored[table.name]) for s in specs]
+
+
 def status_frame() -> pd.DataFrame:
     """Rows stored, stale and missing for each chapter, profile and table of the plans."""
-    lines = []
+    lines: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     seen: dict[str, str | None] = {}
-    for name in chapters.NAMES:
-        for profile in PROFILES:
-            study = Glance(
-                name, profile=profile, exact=True, compute=False, progress=False, seen=seen
+    for profile in PROFILES:
+        for study, table, specs, rows in _plans(profile, seen):
+            done = [row for row in rows if row is not None]
+            todo = [spec for spec, row in zip(specs, rows, strict=True) if row is None]
+            stale = sum(study.is_stale(table, spec) for spec in todo)
+            seconds, unknown = estimate(done, todo)
+            lines[study.chapter].append(
+                {
+                    "chapter": study.chapter,
+                    "profile": profile,
+                    "table": table.name,
+                    "stored": len(done),
+                    "stale": stale,
+                    "missing": len(todo) - stale,
+                    "seconds": round(sum(row.run["seconds"] for row in done)),
+                    "left": f"{seconds:.0f} s" if todo and not unknown else "?" * bool(todo),
+                    "device": ", ".join(sorted({row.run["device"] for row in done})),
+                    "commit": ", ".join(sorted({row.run["commit"] for row in done})),
+                }
             )
-            stored = {}
-            for table, specs in chapters.get(name).plan(study):
-                if table.name not in stored:
-                    stored[table.name] = [store.rows(table.name) for store in study.stores]
-                counts: Counter[str] = Counter()
-                devices, commits = set(), set()
-                done, todo = [], []
-                for spec in specs:
-                    row = study.best(table, spec, stored[table.name])
-                    if row is None:
-                        todo.append(spec)
-                    else:
-                        done.append(row)
-                        devices.add(row.run["device"])
-                        commits.add(row.run["commit"])
-                    state = (
-                        "stored" if row else "stale" if study.is_stale(table, spec) else "missing"
-                    )
-                    counts[state] += 1
-                seconds, unknown = estimate(done, todo)
-                lines.append(
-                    {
-                        "chapter": name,
-                        "profile": profile,
-                        "table": table.name,
-                        "stored": counts["stored"],
-                        "stale": counts["stale"],
-                        "missing": counts["missing"],
-                        "seconds": round(sum(row.run["seconds"] for row in done)),
-                        "left": f"{seconds:.0f} s" if todo and not unknown else "?" * bool(todo),
-                        "device": ", ".join(sorted(devices)),
-                        "commit": ", ".join(sorted(commits)),
-                    }
-                )
-    return pd.DataFrame(lines)
+    return pd.DataFrame([line for name in chapters.NAMES for line in lines[name]])
+
+
+def waiting(profile: str) -> list[str]:
+    """Every row of the plans at a profile that is missing or stale, each in a line.
+
+    Raises:
+        ValueError: an unknown profile.
+    """
+    check_choice(profile, PROFILES, "profile")
+    return [
+        f"{study.chapter} {table.name} ({words(spec)})"
+        + (", stale" if study.is_stale(table, spec) else "")
+        for study, table, specs, rows in _plans(profile, {})
+        for spec, row in zip(specs, rows, strict=True)
+        if row is None
+    ]

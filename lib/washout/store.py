@@ -35,6 +35,11 @@ def _short(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
+def words(spec: Spec) -> str:
+    """What a row is about, for people."""
+    return ", ".join(f"{name} {value}" for name, value in spec.items())
+
+
 @dataclass
 class Row:
     """One computed row.

@@ -17,6 +17,8 @@ BENCHMARKS = {
     "jsma_vs_peers": "python benchmarks/jsma_vs_peers.py --images 200 --threads 2",
     "kmeans_vs_sklearn": "python benchmarks/kmeans_vs_sklearn.py --threads 1 2",
     "tvm_vs_skimage": "python benchmarks/tvm_vs_skimage.py --threads 1 2",
+    "scheduling": "python benchmarks/scheduling.py",
+    "kills": "python benchmarks/kills.py",
 }
 GPU = "cuda"
 

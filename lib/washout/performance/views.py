@@ -151,6 +151,41 @@ def _beside(name: str, rows: pd.DataFrame) -> list[dict]:
     return lines
 
 
+# ---- spreading rows ----------------------------------------------------------------------------
+def show_spreading() -> None:
+    """What two workers are worth, what spreading costs, how soon a large store answers."""
+    table = benchmark("scheduling")
+    if table is None:
+        report.not_computed(
+            "what two workers are worth, and what spreading rows costs", command("scheduling")
+        )
+        return
+    table = table[["part", "executor", "workers", "rows", "command, s", "result", "limit"]]
+    table = table.astype(object).where(table.notna(), None)
+    report.show(table, caption="Spreading rows, and a large store", name="performance-spreading")
+
+
+def show_kills() -> None:
+    """What kills at random moments left behind, by who was killed."""
+    table = benchmark("kills")
+    if table is None:
+        report.not_computed("what kills at random moments leave behind", command("kills"))
+        return
+    lines = [
+        {
+            "executor": executor,
+            "killed": victim,
+            "kills": len(own),
+            "rows stored by then": f"{own['stored'].min()} to {own['stored'].max()}",
+            "torn lines": int(own["torn"].sum()),
+            "rows computed again": int(own["computed again"].sum()),
+            "wrong at the end": "; ".join(dict.fromkeys(own["wrong"])),
+        }
+        for (executor, victim), own in table.groupby(["executor", "victim"], sort=False)
+    ]
+    report.show(pd.DataFrame(lines), caption="Kills at random moments", name="performance-kills")
+
+
 # ---- the whole book ----------------------------------------------------------------------------
 def show_costs(book: Sequence[Entry], price: float) -> None:
     """What the stored rows took, per chapter, profile and device, and in all."""

@@ -226,7 +226,7 @@ def test_each_device_has_its_tables(name, capsys):
     assert "not computed" not in both
     if name == "growth":
         figure = pictures.growing(pd.concat([own, other]), "size", 2, "guide", "side", "time")
-        assert [axes.get_title() for axes in figure.axes] == [
+        assert [axes.get_title(loc="left") for axes in figure.axes] == [
             "CPU, 1 thread, processor time", "NVIDIA H200"
         ]  # fmt: skip
 

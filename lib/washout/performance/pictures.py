@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,9 +57,9 @@ def _draw(axes: Axes, points: pd.DataFrame, x: str, slope: int, guide: str) -> N
     axes.set(xscale="log", yscale="log")
     ends = {}
     for index, (step, line) in enumerate(points.groupby("step", sort=False)):
-        look = {"color": COLORS[index], "linestyle": DASHES[index], "marker": MARKERS[index]}
-        axes.plot(line[x], line["y"], **look)
-        ends[step] = line[x].iloc[-1], line["y"].iloc[-1], COLORS[index]
+        look: dict[str, Any] = {"color": COLORS[index], "linestyle": DASHES[index]}
+        axes.plot(line[x], line["y"], marker=MARKERS[index], **look)
+        ends[str(step)] = line[x].iloc[-1], line["y"].iloc[-1], COLORS[index]
     ticks = sorted(points[x].unique())
     low = points.groupby(x)["y"].min()
     start = 0.4 * min(low / (low.index / ticks[0]) ** slope)

@@ -86,8 +86,8 @@ def show_peers(peers: pd.DataFrame | None) -> None:
         told = f"{' or '.join(map(str, counts))} MNIST images, LeNet, {machine(rows)}"
         found = rows.assign(
             outcome=[
-                f"{100 * row.success:.0f} %, {row.median:.3g}" if row.success else "none"
-                for row in rows.itertuples()
+                f"{100 * row['success']:.0f} %, {row['median']:.3g}" if row["success"] else "none"
+                for row in rows.to_dict("records")
             ]
         )
         for values, words, name in (
@@ -216,10 +216,7 @@ def show_outstanding(book: Sequence[Entry]) -> None:
     left = left[left["missing"] > 0]
     left = left.assign(
         chapter=left["chapter"].str.removeprefix("chapter"),
-        minutes=[
-            None if row.untimed == row.missing else round(row.minutes, 1)
-            for row in left.itertuples()
-        ],
+        minutes=left["minutes"].round(1).where(left["untimed"] < left["missing"]),
     ).rename(columns={"minutes": "minutes, by rows timed", "untimed": "of them not timed"})
     if len(left):
         caption = "Rows that are missing, and how long they may take where such rows were computed"
@@ -245,11 +242,11 @@ def show_full_test_set(book: Sequence[Entry]) -> None:
             {
                 "part": [
                     "clean and attacked images through all defenses"
-                    if row.part == "defenses"
-                    else views.attack_name(row.part)
-                    for row in own.itertuples()
+                    if part == "defenses"
+                    else views.attack_name(part)
+                    for part in own["part"]
                 ],
-                "network": [views.NETS.get(row.network, row.network) for row in own.itertuples()],
+                "network": [views.NETS.get(net, net) for net in own["network"]],
                 "images timed": own["images"],
                 "hours for 10,000": own["hours"].round(2),
                 "device": own["device"],

@@ -113,7 +113,8 @@ def held(images: Tensor, wash: Defense, by_row: bool) -> Tensor:
     with torch.no_grad():
         out = wash(images.detach())
     points, centers = _points(images, by_row), _points(out, by_row)
-    # Members of one cluster were given the very same center.
+    # Members of one cluster were given the very same center. To compare them is faster than to take
+    # distances, for which a GPU would start a block of threads for each pair.
     alike = centers.new_ones(*centers.shape[:2], centers.shape[1], dtype=torch.bool)
     for values in centers.unbind(2):
         alike &= values[:, :, None] == values[:, None]

@@ -7,11 +7,9 @@ import io
 from pathlib import Path
 
 import numpy as np
-import skimage
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from washout.checks import check_choice
@@ -45,6 +43,8 @@ def digits() -> Dataset:
     Returns:
         1,197 images to train, 300 to validate, 300 to test, in a fixed shuffled order.
     """
+    from sklearn.datasets import load_digits  # takes a second to import
+
     found = load_digits()
     small = torch.from_numpy(found.images / 16.0).float()[:, None]
     images = F.interpolate(small, size=20, mode="bilinear", align_corners=False)
@@ -119,6 +119,8 @@ def photograph(name: str) -> Tensor:
 
 def _photograph(file_name: str, digest: str) -> Tensor:
     """(3, H, W) float32 in [0, 1]; read past ``skimage.data``, which may go to the network."""
+    import skimage
+
     path = Path(skimage.__file__).parent / "data" / file_name
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != digest:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import datasets
 
 from washout.data.types import Dataset, Split
 from washout.files import write_whole
@@ -58,11 +58,19 @@ def _gunzip(archive: Path, name: str) -> bytes:
 
 def _untar(archive: Path, name: str) -> bytes:
     with tarfile.open(archive) as tar:
-        member = tar.extractfile(f"{datasets.CIFAR10.base_folder}/{name}")
+        member = tar.extractfile(f"{CIFAR10.folder}/{name}")
         assert member is not None  # the archive's sum was right
         return member.read()
 
 
+def _torchvision(name: str) -> Any:
+    """Torchvision's class of a dataset; torchvision takes seconds to import."""
+    from torchvision import datasets
+
+    return getattr(datasets, name)
+
+
+# Files, sums and addresses as torchvision has them.
 MNIST = Files(
     folder="MNIST/raw",
     files={
@@ -71,23 +79,33 @@ MNIST = Files(
         "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
         "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
     },
-    archives=dict(datasets.MNIST.resources),
+    archives={
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    },
     archive_folder="MNIST/raw",
     unpack=_gunzip,
-    download=lambda root: datasets.MNIST(root, download=True),
-    probe=datasets.MNIST.mirrors[0] + datasets.MNIST.resources[1][0],
+    download=lambda root: _torchvision("MNIST")(root, download=True),
+    probe="https://ossci-datasets.s3.amazonaws.com/mnist/train-labels-idx1-ubyte.gz",
 )
 CIFAR10 = Files(
-    folder=datasets.CIFAR10.base_folder,
+    folder="cifar-10-batches-py",
     files={
-        **{name: md5 for name, md5 in datasets.CIFAR10.train_list + datasets.CIFAR10.test_list},
-        datasets.CIFAR10.meta["filename"]: datasets.CIFAR10.meta["md5"],
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "test_batch": "40351d587109b95175f43aff81a1287e",
+        "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
     },
-    archives={datasets.CIFAR10.filename: datasets.CIFAR10.tgz_md5},
+    archives={"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
     archive_folder=".",
     unpack=_untar,
-    download=lambda root: datasets.CIFAR10(root, download=True),
-    probe=datasets.CIFAR10.url,
+    download=lambda root: _torchvision("CIFAR10")(root, download=True),
+    probe="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
 )
 
 
@@ -102,7 +120,7 @@ def mnist(folder: str | Path | None = None) -> Dataset:
     """
     root = data_folder(folder)
     _provide("MNIST", MNIST, root)
-    read = {train: datasets.MNIST(root, train=train) for train in (True, False)}
+    read = {train: _torchvision("MNIST")(root, train=train) for train in (True, False)}
     splits = {train: (part.data[:, None], part.targets) for train, part in read.items()}
     return _dataset(
         "mnist",
@@ -124,7 +142,7 @@ def cifar10(folder: str | Path | None = None) -> Dataset:
     """
     root = data_folder(folder)
     _provide("CIFAR-10", CIFAR10, root)
-    read = {train: datasets.CIFAR10(root, train=train) for train in (True, False)}
+    read = {train: _torchvision("CIFAR10")(root, train=train) for train in (True, False)}
     splits = {
         train: (torch.from_numpy(np.moveaxis(part.data, 3, 1)), torch.tensor(part.targets))
         for train, part in read.items()

@@ -7,7 +7,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
 from torch import Tensor
 
 from washout.checks import check_count
@@ -91,6 +90,8 @@ def mcnemar(b: int, c: int) -> float:
     """
     check_count(b, 0, "b")
     check_count(c, 0, "c")
+    from scipy.stats import binomtest  # takes half a second to import
+
     return float(binomtest(b, b + c).pvalue) if b + c else 1.0
 
 

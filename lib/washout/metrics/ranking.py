@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
-from scipy.stats import rankdata
 from torch import Tensor
 
 from washout.checks import check_count
@@ -49,6 +47,8 @@ def auc(
     """
     pos, neg = numbers(positive, "positive"), numbers(negative, "negative")
     m, n, z = len(pos), len(neg), quantile(level)
+    from scipy.stats import rankdata  # takes half a second to import
+
     ranks = rankdata(np.concatenate([pos, neg]))
     wins = (ranks[:m] - rankdata(pos)) / n  # for each positive, the share of negatives below it
     losses = (ranks[m:] - rankdata(neg)) / m
@@ -117,6 +117,8 @@ def _perfect_reach(m: int, n: int, z: float) -> float:
         area = 1 - gap
         spread = area * (1 + extra * gap / (2 - area) + extra * area / (1 + area)) / (m * n)
         return gap - z * z * spread
+
+    from scipy.optimize import brentq
 
     return float(brentq(excess, 0.0, 1.0))
 

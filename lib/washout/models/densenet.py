@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torchvision import models
 
 from washout.checks import check_count
 from washout.models.layers import Normalize
@@ -57,6 +56,8 @@ class DenseNet(nn.Module):
                 f"least {least}; give it fewer blocks"
             )
         self.normalize = Normalize(mean or (0.5,) * in_channels, std or (0.5,) * in_channels)
+        from torchvision import models  # takes seconds to import
+
         self.network = models.DenseNet(
             growth,
             tuple(blocks),

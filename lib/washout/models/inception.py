@@ -13,14 +13,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from washout.data import downloaded
 from washout.models.layers import Normalize
 from washout.paths import data_folder
 
 FILE = "imagenet/inception_v3_google-0cc3c7bd.pth"  # ends in the first digits of its SHA-256 sum
-URL = models.Inception_V3_Weights.IMAGENET1K_V1.url
+URL = "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth"
 BELOW = 10.0  # what the background's logit is below the lowest
 
 
@@ -39,6 +38,8 @@ class InceptionV3(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        from torchvision import models  # takes seconds to import
+
         self.normalize = Normalize((0.5,) * 3, (0.5,) * 3)
         self.network = models.inception_v3(
             weights=None, transform_input=False, aux_logits=True, init_weights=False

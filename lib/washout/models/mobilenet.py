@@ -15,7 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision import models
 
 from washout.paths import data_folder
 
@@ -36,6 +35,8 @@ class MobileNetV2(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        from torchvision import models  # takes seconds to import
+
         self.network = models.mobilenet_v2(num_classes=CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 from washout.checks import check_choice, check_count
 from washout.models.layers import Normalize
@@ -56,6 +55,8 @@ class ResNet(nn.Module):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ):
+        from torchvision.models.resnet import BasicBlock  # takes seconds to import
+
         super().__init__()
         check_count(blocks, 1, "blocks")
         check_count(pooled, 1, "pooled")

@@ -63,7 +63,7 @@ class Recipe:
 
     def key(self) -> str:
         """A short name that depends on nothing but the recipe's values."""
-        values = asdict(self)
+        values = dict(vars(self))  # not asdict, which copies every value in depth
         # Recipes from before there were such settings keep their names.
         for name, before in (("stop_at", None), ("momentum", 0.9)):
             if values[name] == before:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 from washout.chapters.chapter4.settings import AUTO, classifier_recipe
 from washout.models import ResNet
@@ -33,6 +32,8 @@ STEPS = (
 
 def layers(net: ResNet) -> pd.DataFrame:
     """Each convolution of a ``ResNet``, the way past each block, and the dense layer."""
+    from torchvision.models.resnet import BasicBlock  # takes seconds to import
+
     lines: list[dict[str, str]] = []
 
     def add(word: str, layer: nn.Module | None, output: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import re
@@ -153,6 +154,7 @@ def status(arguments: argparse.Namespace) -> int:
         lines = waiting(arguments.missing)
         print(*lines, f"{len(lines)} rows missing at profile {arguments.missing}", sep="\n")
         return 0
+    gc.disable()  # rows are kept to the end, and looking through all of them takes long
     table = status_frame()
     print(table.to_string(index=False) if len(table) else "nothing stored")
     return 0
@@ -207,7 +209,8 @@ def pack(arguments: argparse.Namespace) -> int:
 
     study = Study("", compute=False, local=False)
     since = time.time() - seconds(arguments.last) if arguments.last else 0.0
-    done = moving.pack(Path(arguments.folder), study, arguments.part, since, arguments.large)
+    with moving.sent(arguments.folder) as folder:
+        done = moving.pack(folder, study, arguments.part, since, arguments.large)
     print(f"{done.rows} rows in {arguments.folder}")
     if done.left:
         print(f"{done.left} rows stay, whose pictures are not here: they came from elsewhere")
@@ -219,7 +222,8 @@ def merge(arguments: argparse.Namespace) -> int:
     from washout import moving
 
     study = Study("", exact=True, compute=False, local=False, progress=False)
-    done = moving.merge(Path(arguments.folder), study)
+    with moving.fetched(arguments.folder) as folder:
+        done = moving.merge(folder, study)
     print(f"{done.rows} rows and {done.weights} weights taken, {done.known} rows known before")
     for reason in done.refused:
         print(f"refused: {reason}", file=sys.stderr)
@@ -264,13 +268,15 @@ def parser() -> argparse.ArgumentParser:
     there.add_argument("--large", action="store_true", help="weights above 8 MiB too")
     there.set_defaults(run=bundle)
     back = commands.add_parser("pack", help=pack.__doc__)
-    back.add_argument("folder", help="for the parts; empty")
+    back.add_argument("folder", help="for the parts, empty; or an address: s3://bucket/rows")
     back.add_argument("--part", type=float, default=16.0, help="largest part in MiB")
     back.add_argument("--last", help="what was finished this long ago at most: 30m, 2h")
     back.add_argument("--large", action="store_true", help="weights above 8 MiB too")
     back.set_defaults(run=pack)
     home = commands.add_parser("merge", help=merge.__doc__)
-    home.add_argument("folder", help="parts, or a folder with results/ and weights/")
+    home.add_argument(
+        "folder", help="parts, or a folder with results/ and weights/; or its address"
+    )
     home.set_defaults(run=merge)
     get = commands.add_parser("fetch", help=fetch.__doc__)
     get.add_argument("name", help="nips2017, inception_v3, mnist, cifar10")

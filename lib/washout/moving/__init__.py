@@ -2,6 +2,7 @@
 
 from washout.moving.merging import Merged, merge
 from washout.moving.parts import MANIFEST
+from washout.moving.places import fetched, sent
 from washout.moving.sending import Packed, bundle, pack
 
-__all__ = ["MANIFEST", "Merged", "Packed", "bundle", "merge", "pack"]
+__all__ = ["MANIFEST", "Merged", "Packed", "bundle", "fetched", "merge", "pack", "sent"]

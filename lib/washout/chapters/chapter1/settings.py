@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from washout.training import Recipe
@@ -233,7 +233,7 @@ def settings(profile: str, dataset: str, small: bool = False) -> dict[str, Any]:
 
     Seeds are each row's own.
     """
-    values = asdict(PROFILES[profile])
+    values = dict(vars(PROFILES[profile]))
     for name in (
         "seeds",
         "wide",

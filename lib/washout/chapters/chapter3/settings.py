@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from washout.training import Recipe
@@ -83,7 +83,7 @@ def settings(profile: str, small: bool = False) -> dict[str, Any]:
     Seeds are each row's own.
     """
     left_out = {"seeds"} | (set() if small else {"n_small", "steps"})
-    return {k: v for k, v in asdict(PROFILES[profile]).items() if k not in left_out}
+    return {k: v for k, v in vars(PROFILES[profile]).items() if k not in left_out}
 
 
 def recipe(net: str, dataset: str, profile: str, seed: int) -> Recipe:

@@ -88,7 +88,7 @@ print(inspect.getsource(VAE.loss))
 # patches of photographs that come with scikit-image. This is one of those photographs. The network
 # never saw a whole image: the same weights serve any size and any stride.
 
-# %% mystnb={"image": {"alt": "A photograph of 128 by 128 pixels, and the same photograph cut into patches of 16 pixels that a small auto-encoder painted again: at stride 16, where seams show; at stride 4, where overlapping patches are averaged; and smoothed by a 5 by 5 filter."}, "figure": {"name": "fig-method", "caption": "A photograph patch by patch through a small VAE: the seams at stride 16, the average at stride 4, and the 5 × 5 filter."}}
+# %% mystnb={"image": {"alt": "A photograph of 128 by 128 pixels, and the same photograph cut into patches of 16 pixels that a small auto-encoder painted again: at stride 16, where seams show; at stride 4, where overlapping patches are averaged; and smoothed by a 5 by 5 filter."}, "figure": {"name": "fig-1-method", "caption": "A photograph patch by patch through a small VAE: the seams at stride 16, the average at stride 4, and the 5 × 5 filter."}}
 vae, photograph = ch.bundled_vae()
 reconstruct = vae.reconstruct
 seams = defenses.patchwise(reconstruct, photograph, size=16, stride=16)

@@ -75,7 +75,7 @@ from washout.attacks import fgsm
 
 print(inspect.getsource(fgsm))
 
-# %% mystnb={"image": {"alt": "Three digits, the change that FGSM makes, and the attacked digits, each with the class the network reads."}, "figure": {"name": "fig-method", "caption": "FGSM on bundled digits: the image, the change, the sum, and what the network reads."}}
+# %% mystnb={"image": {"alt": "Three digits, the change that FGSM makes, and the attacked digits, each with the class the network reads."}, "figure": {"name": "fig-3-method", "caption": "FGSM on bundled digits: the image, the change, the sum, and what the network reads."}}
 digits = ch.bundled_model()
 images, labels = digits.images[:6], digits.labels[:6]
 attacked = fgsm(digits.model, images, labels, eps=0.2)

@@ -77,7 +77,7 @@ def mmd_test(
 
 
 def energy_distance(first: Tensor, second: Tensor) -> float:
-    """Energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'|, at least 0, of the two sets.
+    """Energy distance ``2 E|X - Y| - E|X - X'| - E|Y - Y'|``, at least 0, of the two sets.
 
     The means go over all pairs, a point with itself among them. In one dimension this is the
     square of ``scipy.stats.energy_distance``.

@@ -158,7 +158,7 @@ class Paper:
     claims: Ids[Claim] = field(repr=False)
     errata: Ids[Erratum] = field(repr=False)
     exhibits: Ids[str] = field(repr=False)
-    quoted: Mapping[str, Mapping[str, Any]] = field(repr=False, default_factory=dict)
+    quoted: Mapping[str, Any] = field(repr=False)
 
 
 def names() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from washout.chapters.chapter4 import hypotheses
 from washout.chapters.chapter4.pools import Found
 from washout.chapters.chapter4.settings import MAIN, PCA, SEPARATE, WIDTHS
 from washout.store import Row
+from washout.study import Study, Table
 
 N = 1000
 BASE = {"dataset": "cifar10", "net": "resnet8", "seed": 0}
@@ -123,3 +124,8 @@ def views(areas: dict[str, float], reach: float = 0.01, **losses: float) -> list
 
 
 ALL = {"latents": 0.9, **dict.fromkeys((*hypotheses.NAMED, *hypotheses.LATER), 0.9)}
+
+
+def values(study: Study, table: Table, spec: dict) -> dict:
+    """What a row holds, computed now if it is not stored."""
+    return study.row(table, spec).values

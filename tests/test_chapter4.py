@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from chapter4_rows import values
 from washout import attacks
 from washout.chapters import chapter4 as ch
 from washout.chapters.bits import unpacked
@@ -28,10 +29,6 @@ def study(chapter4_study) -> Study:
 @pytest.fixture(scope="module")
 def base(study) -> dict:
     return ch.about("photos", 0, study)
-
-
-def values(study: Study, table, spec) -> dict:
-    return study.row(table, spec).values
 
 
 # ---- pools -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from chapter4_rows import values
 from washout.chapters import chapter4 as ch
 from washout.chapters.bits import unpacked, unpacked_floats
 from washout.chapters.chapter4 import (
@@ -31,10 +32,6 @@ def study(chapter4_study) -> Study:
 @pytest.fixture(scope="module")
 def base(study) -> dict:
     return ch.about("photos", 0, study)
-
-
-def values(study: Study, table, spec) -> dict:
-    return study.row(table, spec).values
 
 
 # ---- detectors ---------------------------------------------------------------------------------

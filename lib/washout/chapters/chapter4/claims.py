@@ -116,14 +116,11 @@ def _hardest(claim: Claim, found: Found) -> Judgment:
         won, lost = (int((x[both]).sum()) for x in (other[0] & ~hard[0], ~other[0] & hard[0]))
         low, high = paired_interval(won, lost, int(both.sum()))
         word = "holds" if low > CLOSE else "contradicted" if high < CLOSE else "undecided"
-        said = f"{_points(won, lost, int(both.sum()))} points [{100 * low:+.0f}, {100 * high:+.0f}]"
+        points = 100 * (won - lost) / int(both.sum())
+        said = f"{points:+.0f} points [{100 * low:+.0f}, {100 * high:+.0f}]"
         part = Judgment(word, claim, said.replace("-", "−"))
         parts.append(_worded(part, f"{NAMES[label]} found more often than DeepFool"))
     return judge_all(claim, parts)
-
-
-def _points(won: int, lost: int, n: int) -> str:
-    return f"{100 * (won - lost) / n:+.0f}".replace("-", "−")
 
 
 def _order(claim: Claim, found: Found) -> Judgment:
@@ -203,6 +200,6 @@ def _comparable(claim: Claim, found: Found) -> Judgment:
     bar = papers.load("xiong").numbers["xiong/table4/deepfool"].rate - CLOSE
     low, high = wilson(*hard)
     word = "holds" if low > bar else "contradicted" if high < bar else "undecided"
-    said = f"accuracy {100 * hard[0] / hard[1]:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    said = f"accuracy {100 * (hard[0] / hard[1]):.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
     parts.append(_worded(Judgment(word, claim, said), "DeepFool"))
     return judge_all(claim, parts)

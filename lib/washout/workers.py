@@ -1,8 +1,8 @@
 """Several processes on one machine that share the rows of a run.
 
-On a CPU two processes of one thread compute nearly twice as much as one process of one thread;
-one process of two threads computes about 1.6 times as much (benchmarks/scheduling.py). Who computes
-which row is settled by locks alone, so a process that dies loses the row in progress.
+On a CPU two processes of one thread compute nearly twice as much as one of them
+(benchmarks/scheduling.py). Who computes which row is settled by locks alone, so a process that dies
+loses the row in progress.
 """
 
 from __future__ import annotations

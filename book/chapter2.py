@@ -394,7 +394,8 @@ display(Markdown(more_views.counting(cells, attacks)))
 # They are from before the first row; the rules by which they are judged here were written after, in
 # the same words and bounds as for the claims. H2 is judged on the tables of rank correlations above:
 # it holds where every search for the smallest change recovers fewer of the images with the larger
-# margins, and is contradicted where none does. H8 is judged on the strongest attacker of the tables
+# margins, and is contradicted where one recovers more of them and none fewer. Within one search the
+# margins may differ too little to tell; then it is undecided. H8 is judged on the strongest attacker of the tables
 # below.
 
 # %%

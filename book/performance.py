@@ -46,6 +46,17 @@ pictures.growing(growth, "images", 1, "in proportion", "images of 32 × 32 pixel
 pictures.growing(growth, "size", 2, "as the pixels", "side in pixels", "time for an image")
 
 # %% [markdown]
+# ## One gradient
+#
+# Attacks ask a network for one thing again and again: the loss's gradient in the image. Here it is run in other ways
+# than the attacks do: with the channels of a pixel side by side in memory, in bfloat16 as well, and compiled by
+# `torch.compile`, on a GPU also into a CUDA graph. Columns marked × say how many times as fast. The last column is
+# the share of pixels where bfloat16 turns the gradient's sign, which is all that FGSM, BIM and PGD take from it.
+
+# %% tags=["remove-input"]
+views.show_gradients(performance.benchmark("gradients"))
+
+# %% [markdown]
 # ## Beside other libraries
 #
 # The same network, images and settings, in one run and in turns. A library is told the same numbers, and keeps its
@@ -71,8 +82,10 @@ views.show_beside()
 #
 # Two workers of one thread each against one on rows that train a small network (*result*: how many times as fast);
 # rows that sleep, by eight workers (the share of time beyond the rows' own); `python -m washout status` of a large
-# store (seconds). Then what is left after `kill -9` of any process of a run, when another run has come to its end in
-# the same store: no row may be lost, stored twice or half-written.
+# store (seconds). *rows, s* runs from the first row's begin to the last row's end, and the first two results are
+# taken from it; *command, s* is the whole command, with the workers' start and end, which cost the same however many
+# rows there are. *limit* is what we ask for. Then what is left after `kill -9` of any process of a run, when another
+# run has come to its end in the same store: no row may be lost, stored twice or half-written.
 
 # %% tags=["remove-input"]
 views.show_spreading()

@@ -140,6 +140,43 @@ def test_more_effort_never_fools_less(net: nn.Module):
     assert wide.float().mean() > 0.99
 
 
+class Band(nn.Module):
+    """Misreads where the mean is in a narrow band, with a gradient that leads through it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.flatten(1).mean(1)
+        inside = ((mean - 0.52).abs() < 0.011).to(x.dtype)
+        steered = 4 * inside - 2 + mean - mean.detach()
+        return torch.stack([torch.zeros_like(mean), steered], 1)
+
+
+def test_the_best_iterate_is_kept_where_a_run_passes_it():
+    x, y = torch.full((2, 1, 4, 4), 0.4), torch.zeros(2, dtype=torch.long)
+    settings = {"eps": 0.3, "step": 0.02, "steps": 12, "random_start": False}
+    assert not pgd(Band(), x, y, **settings).success.any()
+    best = pgd(Band(), x, y, **settings, keep="best")
+    assert best.success.all()
+    assert torch.allclose(best.images, torch.tensor(0.52), atol=0.011)
+    targeted = pgd(Band(), x, y + 1, targeted=True, **settings, keep="best")
+    assert targeted.success.all()
+    with pytest.raises(ValueError, match="keep: got 'worst'"):
+        pgd(Band(), x, y, keep="worst")
+
+
+def test_the_best_iterate_has_the_highest_loss(net: nn.Module, batch):
+    x, y = batch
+    for restarts in (1, 3):
+        last, best = (
+            pgd(net, x, y, eps=0.02, steps=7, restarts=restarts, generator=seeded(), keep=keep)
+            for keep in ("last", "best")
+        )
+        assert not (last.success & ~best.success).any()
+        with torch.no_grad():
+            losses = [F.cross_entropy(net(r.images), y, reduction="none") for r in (last, best)]
+        same = last.success == best.success
+        assert (losses[1] >= losses[0] - 1e-5)[same].all()
+
+
 @pytest.mark.parametrize("name", TARGETED)
 def test_targets_are_reached(name: str, net: nn.Module, batch):
     x = batch[0]

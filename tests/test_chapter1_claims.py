@@ -60,10 +60,13 @@ def test_mnist_needs_both_attacks():
     assert found(large).word == "holds"
     assert found(large).evidence == (
         "MNIST, FGSM, L2 0.120: VAE over JPEG 23 30 to 0, +30.0 points; "
-        "MNIST, I-FGSM, L2 0.120: VAE over JPEG 23 30 to 0, +30.0 points"
+        "MNIST, I-FGSM, L2 0.120: VAE over JPEG 23 30 to 0, +30.0 points; beside them "
+        "MNIST, FGSM, L2 0.005: VAE over JPEG 23 0 to 89, −89.0 points (contradicted); "
+        "MNIST, I-FGSM, L2 0.005: VAE over JPEG 23 0 to 89, −89.0 points (contradicted)"
     )
     assert found({"ours": 52, "jpeg23": 50}).word == "undecided"
-    assert found({"ours": 52, "jpeg23": 50}).evidence.endswith("2 to 0, +2.0 points (undecided)")
+    said = found({"ours": 52, "jpeg23": 50}).evidence.split("; beside")[0]
+    assert said.endswith("2 to 0, +2.0 points (undecided)")
     assert found({"ours": 20, "jpeg23": 50}).word == "contradicted"
 
 
@@ -176,7 +179,7 @@ def test_fidelity_reads_the_betas_that_are_there():
 
 def knower(defense: str, count: int, eps: float = 0.05, **more) -> Row:
     about = spec("mnist", defense=defense, knows="defense", eps=eps, **more)
-    values = {"n": N, "correct": count, "right": first(count)}
+    values = {"n": N, "correct": count, "right": first(count), "share": first(count)}
     return Row("knowing", "paper", about, {}, values, {})
 
 

@@ -11,12 +11,13 @@ import torch
 from washout import papers
 from washout.chapters.bits import packed, packed_floats, unpacked
 from washout.chapters.chapter2 import columns, verdicts
-from washout.chapters.chapter2.errors import entropy
+from washout.chapters.chapter2.errors import by_chance, entropy, matched
 from washout.chapters.chapter2.grid import PRINTED, WORDS, Grid, above, oftener
 from washout.store import Row
+from washout.study import Missing
 
 N = 200
-NETS = {"mnist": "lenet", "cifar10": "resnet"}
+NETS = {"mnist": "lenet", "cifar10": "densenet"}
 # As the paper tells it: share of images read rightly.
 PAPER = {
     "none": 0.0, "jpeg": 0.95, "gauss": 0.5, "kmeans": 0.7, "tvm": 0.85,
@@ -160,6 +161,13 @@ def test_blur_grows_with_noise():
     rising = [vq("0", 0.1), vq("0.25", 0.2), vq("0.75", 0.3)]
     assert judged(vqs=rising)["vq-noise-recon"] == "holds"
     assert judged(vqs=[*rising[:2], vq("0.75", 0.15)])["vq-noise-recon"] == "contradicted"
+    # Another training may well differ by as much.
+    assert judged(vqs=[*rising[:2], vq("0.75", 0.202)])["vq-noise-recon"] == "undecided"
+    larger = replace(rising[0], spec={**rising[0].spec, "hidden": 64})
+    gone = Missing("vqvae", larger.spec, "python -m washout results")
+    assert judged(vqs=[*rising, gone])["vq-noise-recon"] == "holds"
+    gone = Missing("vqvae", rising[2].spec, "python -m washout results")
+    assert judged(vqs=[*rising[:2], gone])["vq-noise-recon"] == "not computed"
 
 
 @pytest.mark.parametrize(
@@ -210,8 +218,34 @@ def test_a_brief_vq_vae_decides_no_part_of_a_claim():
     assert judged(narrow(grid()))["jpeg-best-mnist"] == "holds"  # TVM is the best of the others
 
 
+def standing_in(rows: list[Row]) -> list[Row]:
+    """With another classifier than the paper's on CIFAR-10."""
+    other = {"cifar10": "resnet"}
+    return [
+        replace(r, spec={**r.spec, "net": other.get(r.spec["dataset"], r.spec["net"])})
+        for r in rows
+    ]
+
+
+def test_a_stand_in_for_the_classifier_decides_no_claim():
+    found = judged(standing_in(grid()))
+    assert found["jpeg-best-mnist"] == "holds"
+    for name in ("tvm-best-cifar", "deepfool-hardest", "all-improve"):
+        assert (judged(grid())[name], found[name]) == ("holds", "undecided"), name
+    assert "on a stand-in for their network" in evidence(standing_in(grid()), "tvm-best-cifar")
+    worse = standing_in(grid(lambda s, a, d: 0.5 if (s, d) == ("mnist", "jpeg") else None))
+    assert judged(worse)["jpeg-best-mnist"] == "contradicted"
+    # What the paper's own network contradicts is contradicted, whatever the other says.
+    both = standing_in(grid(lambda s, a, d: 0.5 if (a, d) == ("deepfool", "jpeg") else None))
+    assert judged(both)["deepfool-hardest"] == "contradicted"
+    color = standing_in(
+        grid(lambda s, a, d: 0.5 if (s, a, d) == ("cifar10", "deepfool", "jpeg") else None)
+    )
+    assert judged(color)["deepfool-hardest"] == "undecided"
+
+
 def test_evidence_says_how_many_images_and_whose_classifier():
-    rows = grid()
+    rows = standing_in(grid())
     for name in ("jpeg-best-mnist", "tvm-gap", "rank", "mnist>cifar", "deepfool-hardest"):
         assert f"n {N}" in evidence(rows, name), name
     assert "(stand-in)" in evidence(rows, "tvm-best-cifar")
@@ -268,6 +302,16 @@ def test_confusions_are_compared_at_equal_numbers_of_errors():
     assert judged([errors("jpeg", True), errors("vqvae0", True)])["confusion"] == "undecided"
 
 
+def test_a_small_table_of_errors_scatters_no_less_by_being_small():
+    source = np.random.default_rng(0)
+    pairs = [
+        [source.multinomial(n, [1 / 90] * 90).reshape(10, 9) for n in (49, 127)] for _ in range(20)
+    ]
+    gaps = [np.diff(matched(pair)[0].mean(1)).item() for pair in pairs]
+    assert abs(np.mean(gaps)) < 0.06  # draws with replacement: 0.15 in favor of the larger
+    assert min(by_chance(*pair) for pair in pairs[:4]) > 0.01
+
+
 def test_entropy_of_rows():
     assert entropy(np.array([[0, 5], [3, 0]])) == 0
     assert entropy(np.array([[2, 2], [0, 0]])) == 1
@@ -283,7 +327,7 @@ def test_above_a_bound():
 
 
 def test_numbers_are_compared_and_stand_ins_are_not():
-    found = {v.number.id: v.word for v in verdicts.figure6(grid())}
+    found = {v.number.id: v.word for v in verdicts.figure6(standing_in(grid()))}
     assert found["tan2019/fig6/mnist/fgsm/none"] == "reproduced"
     assert found["tan2019/fig6/mnist/deepfool/jpeg"] == "reproduced"
     assert found["tan2019/fig6/cifar/fgsm/tvm"] == "not comparable"  # a ResNet in its place

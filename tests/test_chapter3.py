@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from washout import papers
 from washout.__main__ import parser
 from washout.chapters import chapter3 as ch
 from washout.chapters.chapter3 import beyond, measure, more_views, tables, verdicts, views
-from washout.detectors import Hybrid
+from washout.detectors import Hybrid, five_crops
 from washout.store import Row
 from washout.study import Missing, Study
 
@@ -140,8 +142,17 @@ def test_the_attacker_who_knows_moves_all_views(study):
     views = beyond.Views(found.model, torch.Generator().manual_seed(0), crops=True)
     pool = beyond.right_ones(spec("pgd"), study, 8)
     said = views(pool.images)
-    assert said.shape == (len(pool.labels), 10)
-    assert (said <= 1e-6).all()  # means of log-probabilities
+    assert said.shape == (len(pool.labels), 11)
+    assert (said <= 1e-6).all()  # means of log-probabilities, and what they lack to 1
+    # Views that differ, with a dropout that drops nothing: the loss is the mean of theirs.
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Dropout(0))
+    images = 3 * torch.rand(5, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    views = beyond.Views(plain, torch.Generator().manual_seed(0), crops=True)
+    y = torch.arange(5)
+    each = [plain(images), *(plain(crop) for crop in five_crops(images, ch.CROP).unbind(1))]
+    expected = torch.stack([F.cross_entropy(logits, y, reduction="none") for logits in each])
+    found = F.cross_entropy(views(images), y, reduction="none")
+    assert torch.allclose(found, expected.mean(0), atol=1e-4)
     values = study.row(ch.ADAPTIVE, ch.about("digits", 0, knows="dropout", eps=0.3)).values
     assert values["wrong_and_accepted"] <= min(values["wrong"], values["n"])
 

@@ -158,6 +158,28 @@ def test_growth_from_its_command_line(tmp_path, one_thread):
     assert own["images_per_second"].tolist() == pytest.approx(rates.tolist(), rel=0.05, abs=0.01)
 
 
+def test_gradients_way_by_way(tmp_path, one_thread, capsys):
+    out = tmp_path / "gradients.csv"
+    out.write_text("device,way\ncuda (NVIDIA H200),eager\ncpu (1 threads),old\n")
+    main = runpy.run_path(str(ROOT / "benchmarks" / "gradients.py"))["main"]
+    # Without those that need a C++ compiler, half a minute for each network.
+    words = ["--networks", "LeNet", "ResNet-8", "--ways", "channels", "bf16", "--threads", "1"]
+    main([*words, "--batches", "3", "--rounds", "1", "--out", str(out)])
+    found = pd.read_csv(out)
+    assert found["device"].tolist() == ["cuda (NVIDIA H200)", *["cpu (1 threads)"] * 6]
+    own = found[1:].set_index(["network", "way"])
+    assert own["times_eager"].xs("eager", level="way").tolist() == [1, 1]
+    # The same gradient; in bfloat16 (eight bits) almost the same.
+    assert (own["signs"].drop("bf16", level="way") < 0.001).all()
+    assert own["signs"].xs("bf16", level="way").between(1e-5, 0.1).all()
+    views.show_gradients(found[1:])
+    said = capsys.readouterr().out
+    assert "ResNet-8" in said
+    assert benchmarks.command("gradients", "cuda") in said
+    with pytest.raises(ValueError, match="ways on cpu: got 'graph'"):
+        main(["--ways", "graph"])
+
+
 @pytest.mark.parametrize("stored", [True, False])
 def test_page_runs_with_what_is_stored_and_with_nothing(stored, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib").use("agg")

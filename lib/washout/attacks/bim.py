@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from washout.attacks.result import Attacked, ascent, fooled, judge, per_image
@@ -62,7 +63,7 @@ def bim(
     for begin in range(0, steps, CHECK):
         now = climb(
             model, adversarial[left], y[left], low[left], high[left], step[left],
-            min(CHECK, steps - begin), targeted, first=True,
+            min(CHECK, steps - begin), targeted, keep="first",
         )  # fmt: skip
         adversarial[left] = now
         left = left[~judge(model, now, y[left], targeted).success]
@@ -81,15 +82,37 @@ def climb(
     steps: int,
     targeted: bool,
     *,
-    first: bool = False,
+    keep: str = "last",
 ) -> Tensor:
     """Take ``steps`` signed gradient steps from ``x`` within the box from ``low`` to ``high``.
 
-    With ``first`` an image stays where it is from the first iterate that fools the model.
+    Args:
+        keep: which iterate of each image to return: the ``last``; the ``first`` that fools the
+            model, else the last; or the ``best``: of those that fool it, else of all, ``x``
+            among them, the one with the highest loss (the lowest towards a target).
     """
+    best, most = x, torch.full(y.shape, -torch.inf, device=x.device)
     for _ in range(steps):
         direction, logits = ascent(model, x, y, targeted)
+        if keep == "best":
+            best, most = _better(best, most, x, logits, y, targeted)
         moved = torch.clamp(x + step * direction.sign(), low, high)
         done = fooled(logits, y, targeted)[:, None, None, None]
-        x = torch.where(done, x, moved) if first else moved
+        x = torch.where(done, x, moved) if keep == "first" else moved
+    if keep == "best":
+        with torch.no_grad():
+            x, _ = _better(best, most, x, model(x), y, targeted)
     return x
+
+
+FOOLS = 1e6  # above any loss: an iterate that fools the model is better than any that does not
+
+
+def _better(
+    best: Tensor, most: Tensor, x: Tensor, logits: Tensor, y: Tensor, targeted: bool
+) -> tuple[Tensor, Tensor]:
+    """For each image the better of two iterates, and how good it is."""
+    loss = F.cross_entropy(logits.float(), y, reduction="none")
+    gain = (-loss if targeted else loss) + FOOLS * fooled(logits, y, targeted)
+    more = gain > most
+    return torch.where(more[:, None, None, None], x, best), torch.where(more, gain, most)

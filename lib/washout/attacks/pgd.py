@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from washout.attacks.bim import climb
 from washout.attacks.result import Attacked, fooled, per_image
-from washout.checks import check_count
+from washout.checks import check_choice, check_count
 
 
 def pgd(
@@ -21,6 +21,7 @@ def pgd(
     steps: int = 40,
     random_start: bool = True,
     restarts: int = 1,
+    keep: str = "last",
     targeted: bool = False,
     generator: torch.Generator | None = None,
 ) -> Attacked:
@@ -35,6 +36,10 @@ def pgd(
         steps: number of steps, at least 1.
         random_start: begin at a uniform point of the eps-ball; else at the image.
         restarts: number of starts, at least 1; the batch grows by this factor.
+        keep: which iterate of a run counts: the ``last``, as in the paper, or the ``best``, which
+            fools the model if any does and has the highest loss (the lowest towards a target) of
+            those. Where a gradient is a stand-in, a run may pass what it looks for and leave it
+            again. For a random model the best is partly luck.
         targeted: go towards ``y`` instead of away from it.
         generator: source of the starts; its device may differ from the images'.
 
@@ -51,6 +56,7 @@ def pgd(
     """
     check_count(steps, 1, "steps")
     check_count(restarts, 1, "restarts")
+    check_choice(keep, ("last", "best"), "keep")
     if restarts > 1 and not random_start:
         raise ValueError(
             f"restarts: got {restarts} with random_start=False, which would repeat one run; "
@@ -67,7 +73,7 @@ def pgd(
         device = generator.device if generator is not None else x.device
         noise = torch.rand(start.shape, generator=generator, dtype=x.dtype, device=device)
         start = torch.clamp(start + eps * (2 * noise.to(x.device) - 1), low, high)
-    tried = climb(model, start, truth, low, high, step, steps, targeted)
+    tried = climb(model, start, truth, low, high, step, steps, targeted, keep=keep)
 
     with torch.no_grad():
         logits = model(tried)

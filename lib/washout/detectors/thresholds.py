@@ -92,7 +92,8 @@ def choose_thresholds(
         radius: of the local search, in [0, 1]; 1 searches everywhere.
 
     Returns:
-        The choice; among equally accurate pairs, the one that starts lowest.
+        The choice; among equally accurate pairs, that with the lowest H and, for it, the highest
+        L: the fewest images whose crops are asked.
 
     Raises:
         ValueError: tensors that do not fit, NaN, or one of the two kinds of images missing.

@@ -13,6 +13,7 @@ from washout.performance.ledger import device_name
 # What fills benchmarks/results/<name>.csv on a CPU.
 BENCHMARKS = {
     "growth": "python benchmarks/growth.py --threads 1 --clock processor",
+    "gradients": "python benchmarks/gradients.py --threads 2",
     "attacks_vs_peers": "python benchmarks/attacks_vs_peers.py --threads 1 --clock processor",
     "jsma_vs_peers": "python benchmarks/jsma_vs_peers.py --images 200 --threads 2",
     "kmeans_vs_sklearn": "python benchmarks/kmeans_vs_sklearn.py --threads 1 2",

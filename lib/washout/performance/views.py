@@ -78,6 +78,37 @@ def show_steps(growth: pd.DataFrame | None) -> None:
     _missing("the steps' images a second", "growth", growth)
 
 
+WAYS = {
+    "channels": "channels last",
+    "bf16": "bfloat16",
+    "compiled": "compiled",
+    "graph": "CUDA graph",
+}
+
+
+def show_gradients(gradients: pd.DataFrame | None) -> None:
+    """One gradient in the image, way by way: a table for each device."""
+    for device, rows in _devices(gradients):
+        lines = []
+        for (network, images), own in rows.groupby(["network", "images"], sort=False):
+            way = own.set_index("way")
+            lines.append(
+                {
+                    "network": network,
+                    "images": images,
+                    "as called, images/s": way["images_per_second"]["eager"],
+                    **{f"{words}, ×": way["times_eager"].get(key) for key, words in WAYS.items()},
+                    "compiling, s": way["first"].get("compiled"),
+                    "other signs in bfloat16, %": 100 * way["signs"].get("bf16", np.nan),
+                }
+            )
+        table = pd.DataFrame(lines).dropna(axis=1, how="all")
+        table = table.round({"compiling, s": 0, "other signs in bfloat16, %": 1})
+        caption = f"One gradient in the image, {machine(rows)}: ways of running a network"
+        report.show(table, caption=caption, name=f"performance-gradients-{_kind(device)}")
+    _missing("a gradient, way by way,", "gradients", gradients)
+
+
 # ---- other libraries ---------------------------------------------------------------------------
 def show_peers(peers: pd.DataFrame | None) -> None:
     """Attacks by library: their speed, and what they found; two tables for each device."""
@@ -160,7 +191,9 @@ def show_spreading() -> None:
             "what two workers are worth, and what spreading rows costs", command("scheduling")
         )
         return
-    table = table[["part", "executor", "workers", "rows", "command, s", "result", "limit"]]
+    table = table[
+        ["part", "executor", "workers", "rows", "rows, s", "command, s", "result", "limit"]
+    ]
     table = table.astype(object).where(table.notna(), None)
     report.show(table, caption="Spreading rows, and a large store", name="performance-spreading")
 

@@ -192,5 +192,7 @@ def judge_all(claim: Claim, parts: Sequence[Judgment]) -> Judgment:
     if said and missing:
         said.append(f"{missing} of {len(parts)} parts not computed")
     evidence = "; ".join(said)
-    least = min((part.p for part in parts if part.p is not None), default=None)
+    # Of the parts that lead to the word: in a claim made of this one the p counts again.
+    deciding = [part.p for part, own in zip(parts, words, strict=True) if own == word]
+    least = min((p for p in deciding if p is not None), default=None)
     return Judgment(word, claim, evidence, None if least is None else min(least * tests, 1.0))

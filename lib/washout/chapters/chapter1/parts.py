@@ -10,6 +10,7 @@ import numpy as np
 from washout.chapters.chapter1.paired import Rows, of_paper, pairs
 from washout.chapters.chapter1.settings import AUTO
 from washout.metrics import paired_interval
+from washout.metrics.intervals import quantile
 from washout.papers import Claim
 from washout.report import Judgment, judge, judge_all
 from washout.report.verdicts import CLOSE
@@ -92,6 +93,16 @@ def gains(
     said = f"{place(row)}: {short(better)} gains {points} points over {short(worse)}"
     part = doubted(Judgment(word, claim, said), weaker)
     return replace(part, evidence=part.evidence + doubt(part))
+
+
+def gained(claim: Claim, where: str, gain: np.ndarray) -> Judgment:
+    """Whether the mean of each image's gain (n,), from -1 to 1, differs from 0 (95 %)."""
+    middle = float(gain.mean())
+    reach = quantile(0.95) * float(gain.std() / np.sqrt(len(gain)))
+    word = "undecided" if abs(middle) <= reach else "holds" if middle > 0 else "contradicted"
+    low, high = 100 * (middle - reach), 100 * (middle + reach)
+    said = f"{100 * middle:+.1f} points [{low:+.1f}, {high:+.1f}] (n {len(gain)})"
+    return Judgment(word, claim, f"{where}: {said}".replace("-", "−"))
 
 
 def oftener(claim: Claim, where: str, pairs_: Sequence[tuple[np.ndarray, np.ndarray]]) -> Judgment:

@@ -236,13 +236,18 @@ def _share(row: Row, column: str) -> float:
 
 
 def _grid(
-    rows: Rows, found: Sequence[Verdict], columns: Sequence[str], caption: str, csv: str
-) -> None:
-    """A line for each number: the paper's beside ours; and our own table in the paper's form."""
+    rows: Rows, found: Sequence[Verdict], columns: Sequence[str], caption: str, csv: str,
+    sizes: Mapping[str, str],
+) -> None:  # fmt: skip
+    """A line for each number: the paper's beside ours; and our own table in the paper's form.
+
+    Args:
+        sizes: our relative L2 by the paper's, where an attack is matched by another number.
+    """
     present(rows, matrix(rows, columns), caption + ": ours.", f"{csv}-ours")
     if not any(isinstance(row, Row) for row in rows):
         return
-    labels = [_label(v.number.id) for v in found]
+    labels = [_label(v.number.id, sizes) for v in found]
     frame = compare(found, labels)
     present(
         [r for r in rows if isinstance(r, Row)], frame.to_dict("records"),
@@ -250,9 +255,11 @@ def _grid(
     )  # fmt: skip
 
 
-def _label(id_: str) -> str:
+def _label(id_: str, sizes: Mapping[str, str]) -> str:
     _, _, size, column = id_.split("/")
-    return f"{size.replace('L2=', 'L2 ')}, {name(column).replace('VAE, ', 'VAE ')}"
+    size = size.removeprefix("L2=")
+    own = f" (ours {sizes[size]})" if size in sizes else ""
+    return f"L2 {size}{own}, {name(column).replace('VAE, ', 'VAE ')}"
 
 
 def matrix(rows: Rows, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -278,7 +285,14 @@ def show_table(rows: Rows, betas: Rows, dataset: str, attack: str, number: int) 
     found = getattr(verdicts, f"table{number}")(own, betas)
     columns = ["nodef", "jpeg10", "jpeg23", *GRIDS.get(dataset, {}), "ens", "ours"]
     title = f"Table {number}: accuracy on {SETS[dataset]} under {attack_name(attack)}"
-    _grid(own, found, columns, title, f"table{number}")
+    # An epsilon that stands for the paper's L2 does not lead to just that L2.
+    known = EPS.get(dataset, {})
+    sizes = {
+        known[row.spec["eps"]]: of_size(row)
+        for row in own
+        if isinstance(row, Row) and row.spec.get("eps") in known
+    }
+    _grid(own, found, columns, title, f"table{number}", sizes)
 
 
 def show_any(rows: Rows, dataset: str) -> None:

@@ -25,9 +25,10 @@ def only_errors(confusion: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
 
 
 def matched(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
-    """Entropies of tables of errors, resampled to as many errors as the smallest has.
+    """Entropies of tables of errors, of as many errors drawn from each as the smallest has.
 
-    Entropy grows with the number of errors, so tables of different sizes do not compare.
+    Entropy grows with the number of errors, so tables of different sizes do not compare. Nor do
+    draws with replacement, which lower it again, most of all in the smallest table.
 
     Returns:
         (tables, draws) entropies in bits, and the number of errors in a draw; no draws if a table
@@ -42,8 +43,27 @@ def matched(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
 
 
 def _draws(table: np.ndarray, size: int, source: np.random.Generator) -> np.ndarray:
-    flat = table.reshape(-1) / table.sum()
-    return source.multinomial(size, flat, size=DRAWS).reshape(-1, *table.shape)
+    found = source.multivariate_hypergeometric(table.reshape(-1), size, size=DRAWS)
+    return found.reshape(-1, *table.shape)
+
+
+def by_chance(one: np.ndarray, other: np.ndarray) -> float:
+    """How often errors dealt out at random differ as much in entropy as these two tables do.
+
+    Args:
+        one, other: counts of errors (K, K), neither empty.
+    """
+    source = np.random.default_rng(1)
+    found, _ = matched([one, other])
+    gap = abs(found[1].mean() - found[0].mean())
+    size = min(int(one.sum()), int(other.sum()))
+    gaps = []
+    for dealt in source.multivariate_hypergeometric((one + other).ravel(), one.sum(), size=DRAWS):
+        pair = (dealt, (one + other).ravel() - dealt)
+        few = [source.multivariate_hypergeometric(table, size) for table in pair]
+        first, second = (entropy(table.reshape(one.shape)) for table in few)
+        gaps.append(abs(second - first))
+    return (1 + sum(value >= gap for value in gaps)) / (1 + DRAWS)
 
 
 def piles(tables: Mapping[str, np.ndarray], classes: Sequence[str], most: int = 3) -> str:

@@ -87,9 +87,12 @@ class Grid:
 
     def called(self, dataset: str) -> str:
         """A dataset's name, marked where another classifier stands in for the paper's."""
+        return SETS[dataset] + (" (stand-in)" if self.standing_in(dataset) else "")
+
+    def standing_in(self, dataset: str) -> bool:
+        """Whether another classifier was attacked than the paper's."""
         row = self.row(dataset, CLEAN, "none")
-        standing_in = row is not None and row.spec["net"] not in NETS and dataset in AUTO
-        return SETS[dataset] + (" (stand-in)" if standing_in else "")
+        return row is not None and row.spec["net"] not in NETS and dataset in AUTO
 
     def through(self, dataset: str, defense: str) -> str:
         """What of clean images is left behind a defense: the ceiling of what it can restore."""
@@ -154,12 +157,12 @@ def _said(middle: float, reach: float, n: int) -> str:
 
 
 def no_gain(claim: Claim, what: str, other: Bits | None, own: Bits | None) -> Judgment:
-    """That another setting gains nothing: at most five points, by the 95 % interval."""
+    """That another setting gains nothing: less than five points, by the 95 % interval."""
     change = _paired(other, own)
     if change is None:
         return Judgment("not computed", claim)
     low, high, said = _interval(change)
-    word = "contradicted" if low > 0 else "holds" if high <= CLOSE else "undecided"
+    word = "contradicted" if low > CLOSE else "holds" if high <= CLOSE else "undecided"
     return Judgment(word, claim, f"{what}: {said}")
 
 
@@ -207,8 +210,8 @@ def at_most(
     return Judgment(word, claim, f"{what} {said} (n {len(scores)})")
 
 
-def without(part: Judgment, comparable: bool) -> Judgment:
+def without(part: Judgment, comparable: bool, why: str = "not comparable") -> Judgment:
     """A part that a column decides which is not the paper's: it can neither hold nor contradict."""
     if comparable or part.word not in ("holds", "contradicted"):
         return part
-    return replace(part, word="undecided", evidence=f"{part.evidence}, not comparable", p=None)
+    return replace(part, word="undecided", evidence=f"{part.evidence}, {why}", p=None)

@@ -82,14 +82,18 @@ class Judged:
         return _all(claim, parts), "; ".join(said)
 
     def h2(self, claim: Claim) -> Found:
-        """Within an attack, for JPEG: rank correlations of margin and recovery below 0."""
+        """Within an attack, for JPEG: rank correlations of margin and recovery below 0.
+
+        That none tells contradicts nothing: within one search all margins are small.
+        """
         found = orders(self.cells, self.attacks, self.dataset, "jpeg")
         own = {a: found[a] for a in SEARCHES if a in found}
         falling = [a for a, (r, n) in own.items() if telling(r, n) and r < 0]
+        rising = [a for a, (r, n) in own.items() if telling(r, n) and r > 0]
         word = "undecided" if own else "not computed"
         if own and len(falling) == len(own):
             word = "holds"
-        elif own and not falling:
+        elif rising and not falling:
             word = "contradicted"
         far = {a: v for a, v in found.items() if a.startswith("deepfool") and a not in SEARCHES}
         fall = sum(telling(r, n) and r < 0 for r, n in far.values())

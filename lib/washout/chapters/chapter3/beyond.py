@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from washout import attacks
+from washout.chapters.bits import packed
 from washout.chapters.chapter3.measure import (
     attack_version,
     attacked,
@@ -155,6 +156,7 @@ def _evaded(images: torch.Tensor, pool: Split, spec: Spec, study: Study) -> dict
         "wrong": int(wrong.sum()),
         "flagged": int(caught.sum()),
         "wrong_and_accepted": int((wrong & ~caught).sum()),
+        "through": packed(wrong & ~caught),
         "median_l2": change.norm(dim=1).double().median().item(),
         "low": shared.low,
         "high": shared.high,
@@ -165,8 +167,10 @@ def _evaded(images: torch.Tensor, pool: Split, spec: Spec, study: Study) -> dict
 class Views(nn.Module):
     """What the attacker wants to move at once: the dropout passes' mean, and each crop.
 
-    Logits are the mean over views of the log-softmax, so the loss of a target class is the mean
-    of the views' losses: every view has to agree on it.
+    Logits are (B, K + 1): the views' mean of the log-softmax, and the logarithm of what its
+    exponentials lack to 1. With that column a softmax changes nothing, so that the cross-entropy
+    of a class is the mean of the views' losses: every view has to agree on it. Without it, it
+    would be the loss of the mean logits, where one view's large margin makes up for the others.
     """
 
     def __init__(self, model: nn.Module, generator: torch.Generator, crops: bool):
@@ -180,7 +184,9 @@ class Views(nn.Module):
             crops = five_crops(images, CROP)
             said = self.model(crops.flatten(0, 1)).log_softmax(1)
             views += said.unflatten(0, crops.shape[:2]).unbind(1)
-        return torch.stack(views).mean(0)
+        mean = torch.stack(views).mean(0)
+        rest = (1 - mean.exp().sum(1, keepdim=True)).clamp_min(1e-7).log()
+        return torch.cat([mean, rest], 1)
 
 
 def adaptive(spec: Spec, study: Study) -> dict[str, Any]:
@@ -264,5 +270,5 @@ CURVE = Table("curve", curve, depends, version=2, flags=flags)
 CROP_SIZE = Table("crop_size", crop_size, depends, flags=flags)
 PASS_COUNT = Table("passes", passes, depends_on_shared, flags=flags)
 EPSILON = Table("epsilon", epsilon, depends_on_shared, flags=flags)
-ADAPTIVE = Table("adaptive", adaptive, depends_on_shared, flags=flags)
+ADAPTIVE = Table("adaptive", adaptive, depends_on_shared, version=2, flags=flags)
 SECOND_LIBRARY = Table("second_library", second_library, depends_on_shared, flags=flags)

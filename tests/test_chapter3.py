@@ -14,7 +14,15 @@ from torch import nn
 from washout import papers
 from washout.__main__ import parser
 from washout.chapters import chapter3 as ch
-from washout.chapters.chapter3 import beyond, measure, more_views, tables, verdicts, views
+from washout.chapters.chapter3 import (
+    beyond,
+    conclusions,
+    measure,
+    more_views,
+    tables,
+    verdicts,
+    views,
+)
 from washout.detectors import Hybrid, five_crops
 from washout.store import Row
 from washout.study import Missing, Study
@@ -223,7 +231,7 @@ def test_tables_of_an_attack_that_the_paper_does_not_run(study, capsys):
     views.show_table2(found)
     views.show_abstract(found)
     more_views.show_rules(found)
-    assert more_views.conclusion(found, []) == "Not computed yet."
+    assert conclusions.conclusion(found, [], []) == "Not computed yet."
     assert "random signs" in capsys.readouterr().out
 
 

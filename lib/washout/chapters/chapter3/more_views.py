@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from washout.chapters.chapter3 import verdicts
 from washout.chapters.chapter3.settings import CROPS, MAIN
 from washout.chapters.chapter3.views import Rows, name, present, rate, stored
-from washout.store import Row
 
 RULE_NAMES = {
     "hybrid": "hybrid (the paper's)",
@@ -125,83 +123,3 @@ def show_second_library(rows: Rows) -> None:
         for v in [row.values]
     ]
     present(rows, lines, "Second library: same network, images and settings.", "second-library")
-
-
-def show_hypotheses(detections: Rows, curves: Rows, knowing: Rows) -> None:
-    """H-W1 to H-W4, each with the numbers that decide."""
-    lines = []
-    for attack in MAIN:
-        hybrid = stored(detections, attack=attack, rule="hybrid")
-        for id_, rule in (("H-W1", "strict"), ("H-W2", "shared")):
-            other = stored(detections, attack=attack, rule=rule)
-            if hybrid and other:
-                a, b = (_accuracy(found[0]) for found in (hybrid, other))
-                thresholds = f"L {hybrid[0].values['low']:.4f} → {other[0].values['low']:.4f}"
-                lines.append(
-                    {
-                        "hypothesis": id_,
-                        "case": f"{name(attack)}, {RULE_NAMES[rule]}",
-                        "outcome": f"detection {100 * (b - a):+.1f} points; {thresholds}",
-                    }
-                )
-        border = stored(curves, attack=attack, score="background")
-        dropout = stored(curves, attack=attack, score="uncertainty")
-        if border and dropout:
-            lines.append(
-                {
-                    "hypothesis": "H-W3",
-                    "case": f"{name(attack)}, border intensity",
-                    "outcome": f"area {border[0].values['auc']:.3f}, "
-                    f"uncertainty {dropout[0].values['auc']:.3f}",
-                }
-            )
-    for knows in ("nothing", "dropout", "dropout and crops"):
-        found = sorted(stored(knowing, knows=knows), key=lambda row: row.spec["eps"])
-        if found:
-            v = found[-1].values
-            lines.append(
-                {
-                    "hypothesis": "H-W4",
-                    "case": f"PGD that knows {knows}, ε {found[-1].spec['eps']}",
-                    "outcome": f"misread and accepted {rate(v['wrong_and_accepted'], v['n'])}",
-                }
-            )
-    lines.sort(key=lambda line: line["hypothesis"])
-    rows = [*detections, *curves, *knowing]
-    present(
-        [r for r in rows if isinstance(r, Row)], lines, "Hypotheses: what decided.", "hypotheses"
-    )
-
-
-def _accuracy(row: Row) -> float:
-    return (row.values["caught"] + row.values["accepted"]) / row.values["n"]
-
-
-def conclusion(detections: Rows, knowing: Rows) -> str:
-    """The chapter in a paragraph, every number from the rows."""
-    parts, paid = [], []
-    for row in stored(detections, rule="hybrid"):
-        attack, v = row.spec["attack"], row.values
-        found = [x for x in verdicts.compare([row], verdicts.table2) if "DetAcc" in x.number.id]
-        beside = f", printed {found[0].number.printed}: {found[0].word}" if found else ""
-        parts.append(f"{name(attack)} {rate(v['caught'] + v['accepted'], v['n'])}{beside}")
-        paid.append(f"{name(attack)} {rate(v['rejected'], v['rejected'] + v['accepted'])}")
-    if not parts:
-        return "Not computed yet."
-    text = f"Detection accuracy: {'; '.join(parts)}. "
-    text += f"Clean images that pay for it, flagged although clean: {'; '.join(paid)}. "
-    for row in stored(detections, rule="shared"):
-        if row.spec["attack"] in ("bim-b", "pgd"):
-            v = row.values
-            share = rate(v["caught"], v["caught"] + v["missed"])
-            text += f"Of {name(row.spec['attack'])}'s images the shared thresholds find {share}. "
-    last = {row.spec["knows"]: row for row in sorted(stored(knowing), key=lambda r: r.spec["eps"])}
-    evading = [
-        f"{rate(row.values['wrong_and_accepted'], row.values['n'])} if it knows {knows}"
-        for knows, row in last.items()
-    ]
-    if evading:
-        eps = max(row.spec["eps"] for row in last.values())
-        text += f"Images that targeted PGD gets misread *and* accepted at ε = {eps}: "
-        text += f"{'; '.join(evading)}."
-    return text

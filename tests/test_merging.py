@@ -13,11 +13,14 @@ import pytest
 import moving_cases
 from moving_cases import NET, PICTURE, SPECS, TABLE, VERSION, checkout, network, study
 from washout import moving, weights
+from washout.__main__ import main
+from washout.models import imagenet
 from washout.moving import merging
 from washout.moving.parts import opened
+from washout.moving.planned import planned_networks, planned_rows
 from washout.paths import project_root
 from washout.store import Row
-from washout.study import Missing
+from washout.study import Missing, Study
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def test_rows_pictures_and_weights_come_back(tmp_path, chapter):
     made = network(there)
     there.table(TABLE, SPECS[:3])
     here.table(TABLE, SPECS[:1])  # depends on no network yet
-    assert moving.pack(tmp_path / "parts", there, 0.05) == (3, 0)
+    assert moving.pack(tmp_path / "parts", there, 0.05) == (3, 0, 0, ())
     done = moving.merge(tmp_path / "parts", here)
     assert (done.rows, done.known, done.weights, done.refused) == (3, 0, 1, [])
     rows = here.table(TABLE, SPECS[:3])
@@ -49,7 +52,7 @@ def test_rows_from_here_stay_there_without_their_pictures(tmp_path, chapter, mon
     opened(tmp_path / "out", tmp_path / "there")
     assert not list((tmp_path / "there").rglob("*.png"))
     assert not any(isinstance(row, Missing) for row in there.table(TABLE, SPECS))
-    assert moving.pack(tmp_path / "parts", there) == (1, 3)
+    assert moving.pack(tmp_path / "parts", there) == (1, 3, 0, ())
     done = moving.merge(tmp_path / "parts", home)
     assert (done.rows, done.refused) == (1, [])
     rows = home.table(TABLE, SPECS)
@@ -98,11 +101,42 @@ def test_a_large_network_goes_there_as_a_record_or_whole(tmp_path, chapter, monk
             assert said == ""
 
 
-def test_what_was_finished_long_ago_stays(tmp_path, chapter):
+def test_what_was_finished_long_ago_stays_and_is_counted(tmp_path, chapter, monkeypatch, capsys):
     there = study(tmp_path)
     there.table(TABLE, SPECS[:2])
-    assert moving.pack(tmp_path / "none", there, since=9e9).rows == 0
-    assert moving.pack(tmp_path / "all", there, since=1.0).rows == 2
+    assert moving.pack(tmp_path / "none", there, since=9e9) == (0, 0, 2, ())
+    assert moving.pack(tmp_path / "all", there, since=1.0) == (2, 0, 0, ())
+    for name in ("results", "weights"):
+        monkeypatch.setenv(f"WASHOUT_{name.upper()}", str(tmp_path / name))
+    assert main(["pack", str(tmp_path / "last"), "--last", "0s"]) == 0
+    assert "2 rows stay, which were finished more than 0s ago" in capsys.readouterr().out
+
+
+def test_networks_of_packed_rows_go_along_however_old(tmp_path, chapter):
+    there, here = study(tmp_path / "there"), study(tmp_path / "here")
+    made = network(there)
+    there.table(TABLE, SPECS[:2])
+    record = there.weights / f"{NET.key()}.json"
+    record.write_text(json.dumps({**made.record, "trained_at": 1.0}))
+    unasked = {**made.record, "trained_at": 1.0}
+    (there.weights / "lenet-digits-9-0123456789ab.json").write_text(json.dumps(unasked))
+    assert moving.pack(tmp_path / "parts", there, since=2.0) == (2, 0, 0, ())
+    done = moving.merge(tmp_path / "parts", here)
+    assert (done.rows, done.weights, done.refused) == (2, 1, [])
+
+
+def test_a_network_that_a_packed_row_needs_and_that_is_not_here_is_named(
+    tmp_path, chapter, monkeypatch, capsys
+):
+    there = study(tmp_path)
+    network(there)
+    there.table(TABLE, SPECS[:2])
+    (there.weights / f"{NET.key()}.json").unlink()
+    assert moving.pack(tmp_path / "parts", there) == (2, 0, 0, (NET.key(),))
+    for name in ("results", "weights"):
+        monkeypatch.setenv(f"WASHOUT_{name.upper()}", str(tmp_path / name))
+    assert main(["pack", str(tmp_path / "more")]) == 0
+    assert f"network not here: {NET.key()}" in capsys.readouterr().out
 
 
 def test_rows_that_do_not_belong_here_are_refused(tmp_path, chapter):
@@ -121,6 +155,24 @@ def test_rows_that_do_not_belong_here_are_refused(tmp_path, chapter):
         "chapter9 numbers: no whole rows (2 rows)",
     ]
     assert here.store.rows("numbers") == {}
+
+
+def test_rows_about_the_better_classifier_belong_here(tmp_path, chapter, monkeypatch):
+    """It was there, where they were computed, and not here, where the plan is made."""
+    specs = {name: [{**spec, "net": name} for spec in SPECS[:2]] for name in imagenet.NAMES}
+    monkeypatch.setattr(moving_cases, "SPECS", specs["mobilenet_v2"])
+    there, here = study(tmp_path / "there"), study(tmp_path / "here")
+    there.table(TABLE, specs["inception_v3"] + [{**SPECS[0], "net": "inception_v4"}])
+    done = merging._merged(tmp_path / "there", here)
+    assert done.rows == 2
+    assert done.refused == ["chapter9 numbers, smoke: not in the plan (1 rows)"]
+
+
+def test_chapter_1_takes_rows_about_either_classifier(tmp_path):
+    whole = planned_rows(Study("chapter1", profile="laptop", results=tmp_path), ["paper"])
+    mine = {"dataset": "nips2017", "net": "inception_v3", "seed": 0}
+    assert Row("baseline", "paper", mine, {}, {}).key in whole
+    assert Row("baseline", "paper", {**mine, "net": "cnn"}, {}, {}).key not in whole
 
 
 def test_a_row_without_its_picture_is_refused(tmp_path, chapter):
@@ -163,7 +215,7 @@ def test_altered_or_other_weights_are_refused(tmp_path):
 
 
 def test_networks_that_rows_depend_on_are_those_of_the_plans(tmp_path):
-    asked = merging._planned_networks(study(tmp_path))
+    asked = planned_networks(study(tmp_path))
     shipped = {path.stem for path in (project_root() / "weights").glob("*cifar10*.json")}
     assert asked & shipped
     assert NET.key() not in asked

@@ -246,6 +246,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--recompute", action="store_true", help="rows that are stored too")
     run.add_argument("--retrain", action="store_true", help="train again and recompute")
     run.add_argument("--workers", type=int, default=1, help="processes that share the cores")
+    if done.old:
+        print(f"{done.old} rows stay, which were finished more than {arguments.last} ago (--last)")
+    for key in done.absent:
+        print(f"network not here: {key}; where it is not known, rows made with it are refused")
     run.add_argument(
         "--scheduler", default=os.environ.get("SCHEDULER"),
         help="a Dask scheduler's address, whose workers compute; $SCHEDULER otherwise",

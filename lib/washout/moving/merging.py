@@ -17,6 +17,7 @@ from typing import Any
 from washout import chapters, weights
 from washout.files import write_whole
 from washout.moving.parts import MANIFEST, opened
+from washout.moving.planned import planned_networks, planned_rows
 from washout.moving.sending import pictures
 from washout.store import Row, Store
 from washout.study import PROFILES, Study
@@ -37,17 +38,6 @@ class Merged:
     weights: int = 0
     known: int = 0
     refused: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Asking(Study):
-    """A study that notes which recipes its rows ask for."""
-
-    asked: set[str] = field(default_factory=set)
-
-    def stored_hash(self, recipe: Recipe) -> str | None:
-        self.asked.add(recipe.key())
-        return None
 
 
 def merge(folder: Path, study: Study) -> Merged:
@@ -73,7 +63,7 @@ def _merged(folder: Path, study: Study) -> Merged:
             f"{folder} holds neither {MANIFEST} nor results/ or weights/; name a folder that does"
         )
     records = sorted((folder / "weights").rglob("*.json"))
-    planned = _planned_networks(study) if records else set()
+    planned = planned_networks(study) if records else set()
     for path in records:
         why = _take_weights(path, folder / "weights", study, planned)
         done.weights += why is None
@@ -87,20 +77,6 @@ def _merged(folder: Path, study: Study) -> Merged:
 
 
 # ---- networks ----------------------------------------------------------------------------------
-def _planned_networks(study: Study) -> set[str]:
-    """Keys of the recipes that rows of the chapters' plans depend on, at any profile."""
-    asked: set[str] = set()
-    for name in chapters.NAMES:
-        for profile in PROFILES:
-            asking = Asking(
-                name, profile=profile, compute=False, results=study.results, asked=asked
-            )
-            for table, specs in chapters.get(name).plan(asking):
-                for spec in specs:
-                    table.depends(spec, asking)
-    return asked
-
-
 def _take_weights(path: Path, root: Path, study: Study, planned: set[str]) -> str | None:
     """Copy a record and its weights, or say why not; nothing, if they are here already."""
     try:
@@ -147,12 +123,7 @@ def _take_rows(source: Store, study: Study, done: Merged) -> None:
         rows = list(source.rows(name).values())
         found[name] = [row for row in rows if _whole(row)]
         why[f"{name}: no whole rows"] += len(rows) - len(found[name])
-    planned: dict[str, Any] = {}
-    for profile in sorted({row.profile for rows in found.values() for row in rows}):
-        own = study.at(profile)
-        for table, specs in chapters.get(study.chapter).plan(own):
-            for spec in specs:
-                planned[Row(table.name, profile, spec, {}, {}).key] = table
+    planned = planned_rows(study, {row.profile for rows in found.values() for row in rows})
     for name, rows in found.items():
         stored = study.store.rows(name)
         for row in rows:

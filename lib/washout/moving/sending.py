@@ -9,15 +9,17 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from washout import chapters
 from washout.files import write_whole
 from washout.moving.parts import in_parts
+from washout.moving.planned import Asking, networks_of
 from washout.paths import data_folder, project_root
 from washout.provenance import COMMIT, commit
-from washout.store import Store
+from washout.store import Row, Store
 from washout.study import Missing, Study
 
 # Where a dataset, with what its chapters attack, lies in the data folder.
@@ -151,10 +153,19 @@ def _wheels(folder: Path, python: str | None) -> list[Path]:
 
 
 class Packed(NamedTuple):
-    """How many rows were packed, and how many stay since their pictures are not here."""
+    """What was packed, and what was not.
+
+    Attributes:
+        rows: how many were packed.
+        left: how many stay since their pictures are not here.
+        old: how many stay since they were finished too long ago.
+        absent: networks of packed rows of which no record is here, by their recipes' keys.
+    """
 
     rows: int
     left: int
+    old: int
+    absent: tuple[str, ...]
 
 
 def pack(
@@ -163,22 +174,27 @@ def pack(
     """Pack stored rows and networks to bring them back.
 
     Rows whose pictures are not here came with a bundle, which leaves pictures out: they stay.
+    Networks of packed rows go along, whenever they were trained.
 
     Args:
         folder: for the parts.
         study: whose results and weights.
-        since: unix time; what was finished before stays.
+        since: unix time; rows that were finished before stay.
         large: weights of large networks too; their records go in any case.
     """
     files: dict[str, Path] = {}  # by their paths in the archive
-    count = left = 0
+    count = left = old = 0
+    needed: set[str] = set()
+    asking = Asking.like(study)
     with tempfile.TemporaryDirectory() as work:
         for chapter in sorted(path for path in study.results.glob("chapter*") if path.is_dir()):
             source, home = Store(chapter), f"results/{chapter.name}"
+            taken: list[Row] = []
             for table in source.tables():
                 lines = []
                 for row in source.rows(table).values():
                     if row.run.get("finished", 0.0) < since:
+                        old += 1
                         continue
                     own = {
                         f"{home}/images/{name}": source.folder / "images" / name
@@ -188,23 +204,27 @@ def pack(
                         left += 1
                         continue
                     files |= own
+                    taken.append(row)
                     lines.append(f"{row.line()}\n")
                 if lines:
                     files[f"{home}/{table}.jsonl"] = Path(work) / home / f"{table}.jsonl"
                     write_whole(files[f"{home}/{table}.jsonl"], "".join(lines).encode())
-                count += len(lines)
-        files |= _networks(study.weights, since, large)
+            count += len(taken)
+            if taken and chapter.name in chapters.NAMES:
+                needed |= networks_of(taken, replace(asking, chapter=chapter.name))
+        files |= _networks(study.weights, since, large, needed)
         in_parts(folder, [(path, name) for name, path in files.items()], size, {"rows": count})
-    return Packed(count, left)
+    here = {Path(name).stem for name in files if name.startswith("weights/")}
+    return Packed(count, left, old, tuple(sorted(needed - here)))
 
 
-def _networks(folder: Path, since: float, large: bool) -> dict[str, Path]:
-    """Records and weights, by their paths in the archive."""
+def _networks(folder: Path, since: float, large: bool, needed: set[str]) -> dict[str, Path]:
+    """Records and weights, by their paths in the archive: young ones, and those that rows need."""
     found = []
     for place in (folder, folder / "large"):
         for path in sorted(place.glob("*.json")):
             record = json.loads(path.read_text())
-            if record["trained_at"] >= since:
+            if record["trained_at"] >= since or path.stem in needed:
                 found.append(path)
                 if large or place == folder:
                     found.append(place / f"{record['hash']}.safetensors")

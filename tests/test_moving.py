@@ -39,6 +39,20 @@ def test_parts_are_small_enough_and_unpack_to_what_went_in(tmp_path):
     assert (by_hand / "data" / "a" / "two").read_bytes() == b"two"
 
 
+def test_links_travel_as_what_they_lead_to(tmp_path):
+    shared, data = tmp_path / "shared", tmp_path / "data"
+    shared.mkdir()
+    data.mkdir()
+    (shared / "train").write_bytes(b"digits")
+    (data / "raw").symlink_to(shared)
+    (data / "one").symlink_to(shared / "train")
+    in_parts(tmp_path / "out", [(data, "data"), (data / "raw", "raw")], 1, {})
+    opened(tmp_path / "out", tmp_path / "back")
+    for name in ("data/raw/train", "data/one", "raw/train"):
+        assert (tmp_path / "back" / name).read_bytes() == b"digits"
+        assert not (tmp_path / "back" / name).is_symlink()
+
+
 @pytest.mark.parametrize("harm", ["missing", "altered"])
 def test_harmed_parts_are_named(tmp_path, harm):
     (tmp_path / "one").write_bytes(b"1" * 1000)

@@ -59,7 +59,8 @@ def in_parts(
 
     Args:
         folder: is made; must not hold parts already.
-        files: where each lies, and its path in the archive; folders go with what is in them.
+        files: where each lies, and its path in the archive; folders go with what is in them, links
+            as what they lead to.
         about: what else the manifest says.
 
     Returns:
@@ -72,7 +73,7 @@ def in_parts(
     if any(folder.glob("part-*")):
         raise ValueError(f"{folder} holds parts already; name an empty folder, or remove them")
     stream = Parts(folder, int(size * MIB))
-    with stream, tarfile.open(fileobj=stream, mode="w|gz") as archive:
+    with stream, tarfile.open(fileobj=stream, mode="w|gz", dereference=True) as archive:
         for path, name in files:
             archive.add(path, name)
     manifest = {"unpack": "cat part-* | tar xz", **about, "parts": stream.sums}

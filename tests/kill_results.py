@@ -25,6 +25,7 @@ import numpy as np
 
 import made_up
 from washout import workers
+from washout.files import sweep
 from washout.provenance import commit
 from washout.store import Row, Store
 
@@ -92,9 +93,10 @@ def torn(folder: Path) -> bool:
 
 
 def faults(folder: Path, count: int) -> list[str]:
-    """All that is wrong with the store of a run that has ended."""
+    """All that is wrong with the store of a run that has ended; its leftovers are swept."""
     home, found = Store(folder / made_up.CHAPTER), []
     seen: Counter[int] = Counter()
+    known = {f"{made_up.CHAPTER}/{made_up.TABLE.name}.jsonl", "log", "out"}
     *lines, end = home.path(made_up.TABLE.name).read_bytes().split(b"\n")
     if end:
         found.append("the last line is torn")
@@ -106,6 +108,7 @@ def faults(folder: Path, count: int) -> list[str]:
             continue
         i = row.spec["i"]
         seen[i] += 1
+        known.add(f"{made_up.CHAPTER}/images/{row.values['images']['png']}")
         random_ = np.random.default_rng(i)
         images = random_.integers(0, 256, (2, 8, 8), dtype=np.uint8)
         right = {"shared": float(i // 4), "bits": random_.bytes(4000).hex()}
@@ -115,7 +118,16 @@ def faults(folder: Path, count: int) -> list[str]:
             found.append(f"row {i} has another image")
     found += [f"row {i} is lost" for i in range(count) if i not in seen]
     found += [f"row {i} is there {n} times" for i, n in seen.items() if n > 1]
+    sweep(folder, age=0.0)
+    names = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    found += [f"{name} is left" for name in sorted(names) if not _expected(name, known)]
     return found
+
+
+def _expected(name: Path, known: set[str]) -> bool:
+    """Whether a file is one of the rows', a lock or a note, or a tensor that rows share."""
+    shared = name.match("local/artifacts/*.safetensors") and not name.name.startswith(".")
+    return str(name) in known or ".work" in name.parts or shared
 
 
 # ---- a kill ------------------------------------------------------------------------------------

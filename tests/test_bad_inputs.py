@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from washout import attacks, data, models, papers
+from washout import attacks, data, models, papers, workers
 from washout.__main__ import main
 from washout.chapters import chapter3, get
 from washout.checks import check_device
@@ -161,10 +161,12 @@ def test_one_clear_message(case, tmp_path):
 COMMANDS = [
     (["results", "--chapter", "9"], "chapter"),
     (["results", "--profile", "huge"], "profile"),
-    (["results", "--limit", "soon"], "9m"),
+    (["results", "--limit", "soon"], "limit: got 'soon'; allowed are a number and s, m or h"),
+    (["pack", "out", "--last", "abc"], "last: got 'abc'; allowed are a number and s, m or h"),
     (["results", "--table", "table9"], "detection"),
     (["results", "--device", "cuda:7"], "cpu"),
-    (["results", "--attack", "bmi"], "fgsm"),
+    (["results", "--attack", "bmi"], "pgd-0.005"),
+    (["results", "--chapter", "3", "--attack", "pgd-0.005"], "in this chapter, all, jsma"),
 ]
 
 
@@ -175,6 +177,22 @@ def test_command_line_says_it_in_one_line(words, expected, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert expected in said
     assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [words for words, _ in COMMANDS if words[0] == "results"])
+def test_it_is_said_before_any_worker_begins(words, monkeypatch):
+    monkeypatch.setattr(workers, "begin", lambda *_: pytest.fail("a worker began"))
+    assert main([*words, "--workers", "2"]) == 2
+
+
+def test_an_attack_is_left_to_the_chapters_that_know_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("WASHOUT_COMPUTE", "never")
+    monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path))
+    for attack, numbers in [("pgd-0.005", "4"), ("ifgsm-5", "1"), ("fgsm", "1234")]:
+        assert main(["results", "--profile", "smoke", "--attack", attack]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        told = {line.split()[0] for line in lines if line.startswith("chapter")}
+        assert told == {f"chapter{number}" for number in numbers}
 
 
 def test_the_program_says_nothing_else():

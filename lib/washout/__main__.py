@@ -20,17 +20,19 @@ from typing import NamedTuple
 import pandas as pd
 
 from washout import chapters, workers
+from washout.chapters.plans import Entries
 from washout.executors import connected
+from washout.files import sweep
 from washout.paths import results_folder, weights_folder
 from washout.status import outlook, status_frame, waiting
 from washout.study import PROFILES, Missing, Study
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str) -> float:
     """``90s``, ``9m``, ``1.5h`` or plain seconds, as seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
     if not match:
-        raise ValueError(f"limit: got {text!r}; allowed are a number and s, m or h, such as 9m")
+        raise ValueError(f"{option}: got {text!r}; allowed are a number and s, m or h, such as 9m")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
@@ -44,11 +46,11 @@ class Left(NamedTuple):
 def results(arguments: argparse.Namespace) -> int:
     """Compute every row of the plan that is not stored, store each at once."""
     run = arguments.worker or time.time()
-    deadline = run + seconds(arguments.limit) if arguments.limit else float("inf")
+    deadline = run + seconds(arguments.limit, "limit") if arguments.limit else float("inf")
     if arguments.worker:
 
         def once() -> int:
-            left = _compute(arguments, run, deadline)
+            left = _compute(arguments, _plans(arguments, run, deadline))
             return left.rows - left.failed
 
         workers.until_done(once, deadline)
@@ -57,6 +59,12 @@ def results(arguments: argparse.Namespace) -> int:
         raise ValueError(
             f"workers: got {arguments.workers} and a scheduler; a scheduler has workers of its own"
         )
+    for folder in (results_folder(), weights_folder()):
+        sweep(folder)
+    plans = _plans(arguments, run, deadline)  # bad input is told here, once
+    for study, plan in plans:
+        if not study.rows_since:
+            print(outlook(study, plan), flush=True)
     killed = 0
     if arguments.workers != 1:
         # They know the run by its begin: what they make is new to it, what failed has failed.
@@ -65,7 +73,7 @@ def results(arguments: argparse.Namespace) -> int:
             return code
         killed = -code
     with connected(arguments.scheduler) if arguments.scheduler else nullcontext() as executor:
-        left = _compute(arguments, run, deadline, executor, count=bool(killed))
+        left = _compute(arguments, plans, executor, count=bool(killed))
     print(_summary(left, killed, time.time() >= deadline))
     return 1 if left.failed or (killed and left.rows) else 0
 
@@ -85,18 +93,14 @@ def _summary(left: Left, killed: int, late: bool) -> str:
     return f"{left.rows} rows left" + (f": {told}" if told else "")
 
 
-def _compute(
-    arguments: argparse.Namespace,
-    run: float,
-    deadline: float,
-    executor: Executor | None = None,
-    count: bool = False,
-) -> Left:
-    """Go through the plan once, and count what is left; with ``count`` compute nothing."""
+def _plans(
+    arguments: argparse.Namespace, run: float, deadline: float
+) -> list[tuple[Study, Entries]]:
+    """What each chapter is asked for, with its study; computes nothing."""
     names = [arguments.chapter] if arguments.chapter else chapters.NAMES
     if not arguments.chapter and arguments.dataset != "auto":
         names = [n for n in names if arguments.dataset in chapters.get(n).DATASETS] or names
-    left = failed = 0
+    plans = []
     known: list[str] = []
     more = {"defense": arguments.defense} if arguments.defense else {}
     if more:
@@ -105,6 +109,8 @@ def _compute(
             raise ValueError(
                 f"defense: got {arguments.defense!r}; only chapter 2 takes one: --chapter 2"
             )
+    if arguments.attack != "all":
+        names = _knowing(names, arguments.attack)
     for chapter in map(chapters.get, names):
         study = Study(
             chapter.__name__.rsplit(".", 1)[-1],
@@ -117,17 +123,49 @@ def _compute(
             deadline=deadline,
             patient=not arguments.worker,
             run=run,
-            elsewhere=executor is not None,
+            elsewhere=bool(arguments.scheduler),
             progress=not arguments.worker,
         )
-        study.compute = study.compute and not count
         seeds = None if arguments.seed is None else (arguments.seed,)
         plan = chapter.plan(study, arguments.dataset, arguments.attack, seeds, **more)
         known += [table.name for table, _ in plan]
         if arguments.table:
             plan = [entry for entry in plan if entry[0].name == arguments.table]
-        if not arguments.worker and not study.rows_since:
-            print(outlook(study, plan), flush=True)
+        plans.append((study, plan))
+    if arguments.table and arguments.table not in known:
+        raise ValueError(
+            f"table: got {arguments.table!r}; allowed are {', '.join(dict.fromkeys(known))}"
+        )
+    return plans
+
+
+def _knowing(names: Sequence[str], attack: str) -> list[str]:
+    """The chapters that know an attack: by a label of their own, or as all do."""
+    from washout.chapters.parameters import check_attack
+
+    errors = {}
+    for name in names:
+        try:
+            check_attack(chapters.get(name), attack)
+        except ValueError as error:
+            errors[name] = error
+    if len(errors) == len(names):
+        others = dict.fromkeys(label for name in names[1:] for label in chapters.get(name).VARIANTS)
+        more = f"; in others {', '.join(others)}" if others else ""
+        raise ValueError(f"{errors[names[0]]}{more}")
+    return [name for name in names if name not in errors]
+
+
+def _compute(
+    arguments: argparse.Namespace,
+    plans: Sequence[tuple[Study, Entries]],
+    executor: Executor | None = None,
+    count: bool = False,
+) -> Left:
+    """Go through the plans once, and count what is left; with ``count`` compute nothing."""
+    left = failed = 0
+    for study, plan in plans:
+        study.compute = study.compute and not count
         for table, specs in plan:
             before = time.time()
             rows = study.table(table, specs, executor)
@@ -141,10 +179,6 @@ def _compute(
                     f"at profile {study.profile}, {took:.0f} s",
                     flush=True,
                 )
-    if arguments.table and arguments.table not in known:
-        raise ValueError(
-            f"table: got {arguments.table!r}; allowed are {', '.join(dict.fromkeys(known))}"
-        )
     return Left(left, failed)
 
 
@@ -208,10 +242,14 @@ def pack(arguments: argparse.Namespace) -> int:
     from washout import moving
 
     study = Study("", compute=False, local=False)
-    since = time.time() - seconds(arguments.last) if arguments.last else 0.0
+    since = time.time() - seconds(arguments.last, "last") if arguments.last else 0.0
     with moving.sent(arguments.folder) as folder:
         done = moving.pack(folder, study, arguments.part, since, arguments.large)
     print(f"{done.rows} rows in {arguments.folder}")
+    if done.old:
+        print(f"{done.old} rows stay, which were finished more than {arguments.last} ago (--last)")
+    for key in done.absent:
+        print(f"network not here: {key}; where it is not known, rows made with it are refused")
     if done.left:
         print(f"{done.left} rows stay, whose pictures are not here: they came from elsewhere")
     return 0
@@ -246,10 +284,6 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--recompute", action="store_true", help="rows that are stored too")
     run.add_argument("--retrain", action="store_true", help="train again and recompute")
     run.add_argument("--workers", type=int, default=1, help="processes that share the cores")
-    if done.old:
-        print(f"{done.old} rows stay, which were finished more than {arguments.last} ago (--last)")
-    for key in done.absent:
-        print(f"network not here: {key}; where it is not known, rows made with it are refused")
     run.add_argument(
         "--scheduler", default=os.environ.get("SCHEDULER"),
         help="a Dask scheduler's address, whose workers compute; $SCHEDULER otherwise",

@@ -18,14 +18,14 @@
 # library versions, and how long it took. This page reads those rows; a build of the site computes none.
 
 # %% tags=["remove-input"]
+from collections import defaultdict
 from datetime import UTC, datetime
 
 import pandas as pd
 
-from washout import __version__, chapters, provenance, report, study
+from washout import __version__, provenance, report, study
 from washout.paths import results_folder, weights_folder
-from washout.status import status_frame
-from washout.store import Store
+from washout.status import current_rows, status_frame
 
 
 def day(seconds: float) -> str:
@@ -38,17 +38,14 @@ def span(values) -> str:
 
 
 def stored() -> list[dict]:
-    """One line for each chapter, profile and table that has rows in the project's own results."""
-    lines = []
-    for chapter in chapters.NAMES:
-        store = Store(results_folder() / chapter)
-        for table in store.tables():
-            rows = list(store.rows(table).values())
-            for profile in study.PROFILES:
-                found = [row for row in rows if row.profile == profile]
-                if found:
-                    lines.append({"chapter": chapter, "table": table, "rows": found})
-    return lines
+    """One line for each chapter, profile and table that has current rows in the project's results."""
+    found = defaultdict(dict)
+    for chapter, row in current_rows(results_folder(), weights_folder()):
+        found[chapter, row.table, study.PROFILES.index(row.profile)][row.key] = row
+    return [
+        {"chapter": chapter, "table": table, "rows": list(rows.values())}
+        for (chapter, table, _), rows in sorted(found.items())
+    ]
 
 
 lines = stored()
@@ -56,7 +53,7 @@ lines = stored()
 # %% [markdown]
 # ## What was computed
 #
-# One line a table. *paper* is for a GPU, *laptop* a smaller one for two cores, *smoke* a few seconds on
+# One line a table, of the rows that are current. *paper* is for a GPU, *laptop* a smaller one for two cores, *smoke* a few seconds on
 # bundled data. Seconds are those of the rows themselves; work that rows share (training, attacked images) counts
 # for the row that needed it first.
 

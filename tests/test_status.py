@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 from washout import chapters
 from washout.__main__ import main
-from washout.status import estimate, outlook, waiting
+from washout.status import current_rows, estimate, outlook, waiting
 from washout.store import Row
-from washout.study import Study, Table
+from washout.study import PROFILES, Study, Table
 
 
 def row(dataset: str, seconds: float) -> Row:
@@ -51,8 +51,15 @@ def test_the_status_of_every_chapter_adds_up(whole_status):
     frame, _ = whole_status
     assert {"chapter1", "chapter2", "chapter3", "chapter4"} == set(frame["chapter"])
     assert (frame[["stored", "stale", "missing"]] >= 0).all().all()
-    whole = frame["left"] == ""
-    assert ((frame["missing"] + frame["stale"] == 0) == whole).all()
+    planned = {}
+    for name in chapters.NAMES:
+        for profile in PROFILES:
+            study = Study(name, profile=profile, exact=True, compute=False)
+            for table, specs in chapters.get(name).plan(study):
+                planned[name, profile, table.name] = len(specs)
+    keys = frame[["chapter", "profile", "table"]].itertuples(index=False, name=None)
+    told = frame["stored"] + frame["stale"] + frame["missing"]
+    assert dict(zip(keys, told, strict=True)) == planned
 
 
 def test_each_row_that_waits_is_named(tmp_path, monkeypatch, capsys):
@@ -75,3 +82,7 @@ def test_each_row_that_waits_is_named(tmp_path, monkeypatch, capsys):
     assert said == [*waiting("paper"), "2 rows missing at profile paper"]
     assert main(["status", "--missing", "papers"]) == 2
     assert "profile: got 'papers'; allowed are paper, laptop, smoke" in capsys.readouterr().err
+    study.of("local/chapter9").table(TABLE, specs[2:])  # a reader's own, not the project's
+    assert [(name, row.spec) for name, row in current_rows(tmp_path, tmp_path)] == [
+        ("chapter9", specs[0])
+    ]

@@ -12,7 +12,8 @@ from typing import Any
 from washout import weights
 from washout.data.downloaded import VALIDATION
 from washout.files import write_whole
-from washout.store import Row, Store
+from washout.status import current_rows
+from washout.store import Row
 
 NAME = "README.md"
 TITLE = """# The networks that ship
@@ -43,28 +44,27 @@ def cards(folder: Path, results: Path) -> str:
 
     Args:
         folder: of the weights and their records.
-        results: of the chapters' stored rows, which say who uses a network and how good it is.
+        results: of the chapters' stored rows, which say who uses a network and how good it is, as
+            far as they are current.
     """
     shipped = [record for place, record in weights.records(folder) if place == folder]
     shipped.sort(key=lambda found: (found["recipe"]["model"], found["recipe"]["data"]))
-    users, tested = usage(results)
+    users, tested = usage(folder, results)
     parts = [card(folder, found, users[found["hash"]], tested) for found in shipped]
     size = sum((folder / f"{found['hash']}.safetensors").stat().st_size for found in shipped)
     return "\n".join([TITLE, f"{len(parts)} networks, {size:,} bytes.\n", *parts])
 
 
-def usage(results: Path) -> tuple[dict[str, set[tuple[str, str]]], dict[str, Row]]:
+def usage(folder: Path, results: Path) -> tuple[dict[str, set[tuple[str, str]]], dict[str, Row]]:
     """By the hash of weights: the (chapter and profile, table) of rows, and the baseline's row."""
     users: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-    tested = {}
-    for home in sorted(results.glob("chapter*")):
-        store = Store(home)
-        for row in (row for table in store.tables() for row in store.rows(table).values()):
-            named = row.values.get("weights", "")
-            for hash_ in re.findall(r"\b[0-9a-f]{16}\b", json.dumps([row.depends, named])):
-                users[hash_].add((f"{home.name} at profile {row.profile}", row.table))
-            if row.table == "baseline":
-                tested[named] = row
+    tested: dict[str, Row] = {}
+    for chapter, row in current_rows(results, folder):
+        named = row.values.get("weights", "")
+        for hash_ in re.findall(r"\b[0-9a-f]{16}\b", json.dumps([row.depends, named])):
+            users[hash_].add((f"{chapter} at profile {row.profile}", row.table))
+        if row.table == "baseline":
+            tested.setdefault(named, row)  # of several profiles the best one's
     return users, tested
 
 
@@ -79,8 +79,10 @@ def card(
         rows[where].append(table)
     used = [f"{where}: {', '.join(tables)}" for where, tables in rows.items()]
     device = f"{record['device']}, threads: {record['threads']}"
+    epochs, most = len(record["history"]), recipe["epochs"]  # a training may stop early
+    took = f"{most} epochs" if epochs == most else f"{epochs} of at most {most} epochs"
     lines = [
-        f"{recipe['epochs']} epochs, seed {recipe['seed']}, {_settings(recipe)}",
+        f"{took}, seed {recipe['seed']}, {_settings(recipe)}",
         f"Trained in {record['seconds']:,.0f} s ({device})",
         _score(record, tested.get(record["hash"])),
         f"`{name}`, {len(content):,} bytes, SHA-256 `{hashlib.sha256(content).hexdigest()}`",

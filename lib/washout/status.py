@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from washout import chapters
 from washout.checks import check_choice
-from washout.store import Row, Spec, words
+from washout.store import Row, Spec, Store, words
 from washout.study import PROFILES, Study, Table
 from washout.training import Recipe
 
@@ -69,16 +70,36 @@ def outlook(study: Study, plan: Sequence[tuple[Table, list[Spec]]]) -> str:
 
 
 def _plans(
-    profile: str, seen: dict[str, str | None]
+    profile: str, seen: dict[str, str | None], own: bool = False, **folders: Any
 ) -> Iterator[tuple[Study, Table, list[Spec], list[Row | None]]]:
-    """Each table of each chapter's plan at a profile: its rows as they are stored and current."""
+    """Each table of each chapter's plan at a profile: its rows as they are stored and current.
+
+    Args:
+        own: look at the project's own rows only, not at a reader's.
+        folders: ``results`` and ``weights``, where they are others than a study's.
+    """
     for name in chapters.NAMES:
-        study = Glance(name, profile=profile, exact=True, compute=False, progress=False, seen=seen)
+        study = Glance(
+            name, profile=profile, exact=True, compute=False, progress=False, seen=seen, **folders
+        )
+        stores = [Store(study.results / name)] if own else study.stores
         stored = {}
         for table, specs in chapters.get(name).plan(study):
             if table.name not in stored:
-                stored[table.name] = [store.rows(table.name) for store in study.stores]
+                stored[table.name] = [store.rows(table.name) for store in stores]
             yield study, table, specs, [study.best(table, s, stored[table.name]) for s in specs]
+
+
+def current_rows(results: Path, weights: Path) -> Iterator[tuple[str, Row]]:
+    """The project's own rows that plans ask for and that are current; the best profile's first.
+
+    Yields:
+        A row's chapter, and the row.
+    """
+    seen: dict[str, str | None] = {}
+    for profile in PROFILES:
+        for study, _, _, rows in _plans(profile, seen, own=True, results=results, weights=weights):
+            yield from ((study.chapter, row) for row in rows if row)
 
 
 def status_frame() -> pd.DataFrame:

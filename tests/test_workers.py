@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from washout import workers
@@ -96,6 +98,17 @@ def test_two_workers_compute_each_row_once(tmp_path, monkeypatch, capfd):
     assert [json.loads(line)["spec"]["dataset"] for line in stored] == ["photos"]
 
 
+def test_the_estimate_comes_before_the_workers(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WASHOUT_COMPUTE", "never")
+    monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path))
+    monkeypatch.setattr(workers, "spawn", lambda *_: print("at work") or 0)
+    words = ["results", "--chapter", "3", "--profile", "smoke", "--table", "baseline"]
+    assert main([*words, "--workers", "2"]) == 0
+    before, after = capsys.readouterr().out.split("at work")
+    assert "rows stored; nothing timed yet" in before
+    assert "rows stored" not in after
+
+
 def test_bad_numbers_of_workers(capsys):
     assert main(["results", "--chapter", "1", "--workers", "0"]) == 2
     assert "workers: got 0; allowed are whole numbers from 1 up" in capsys.readouterr().err
@@ -114,6 +127,23 @@ def test_a_worker_that_fails_is_told_when_all_are_done(monkeypatch):
     monkeypatch.setattr(workers, "begin", begin)
     assert workers.spawn(3, ["results", "--worker"]) == 2
     assert [process.returncode for process in started] == codes
+
+
+def test_parts_that_were_not_run_stay_in_the_table(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(project_root() / "benchmarks")
+    scheduling = importlib.import_module("scheduling")
+    path = tmp_path / "scheduling.csv"
+    shutil.copy(scheduling.RESULTS, path)
+    before = pd.read_csv(path)
+    two = before["part"].str.startswith("two")
+    assert two.any()
+    assert not two.all()
+    scheduling.keep(before[two][:2].assign(result=9.0), ["two"], path)
+    after = pd.read_csv(path)
+    pd.testing.assert_frame_equal(after[:-2], before[~two].reset_index(drop=True))
+    assert (after["result"][-2:] == 9.0).all()
+    scheduling.keep(before, list(scheduling.PARTS), path)
+    assert path.read_text() == scheduling.RESULTS.read_text()
 
 
 @pytest.mark.parametrize(("clock", "within"), [(8.0, False), (5.5, True)])

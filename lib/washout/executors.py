@@ -39,7 +39,7 @@ def connected(address: str) -> Iterator[Executor]:
         from distributed import Client
     except ImportError as error:
         raise ValueError(
-            f"scheduler: got {address!r}, and Dask is not installed; pip install 'washout[cluster]'"
+            f"scheduler: got {address!r}, and Dask is not installed; pip install -e '.[cluster]'"
         ) from error
     try:
         client = Client(address, timeout="20s")

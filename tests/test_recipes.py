@@ -14,6 +14,7 @@ import torch
 
 from test_training import network
 from washout import weights
+from washout.paths import project_root
 from washout.training import Recipe, accuracy, fit, recipes, trained
 
 QUICK = Recipe(data="digits", epochs=2, batch_size=128, lr=2e-3)
@@ -107,6 +108,36 @@ def test_finished_checkpoint_does_not_pass_for_a_new_training(digits_data, tmp_p
     monkeypatch.setattr(recipes, "fit", fit_and_count)
     trained(QUICK, data=digits_data, write=tmp_path, since=time.time(), progress=False)
     assert epochs == [False]
+
+
+def test_the_seconds_of_a_training_are_those_of_all_sittings(digits_data, tmp_path, monkeypatch):
+    history = [{"epoch": 1, "loss": 1.0, "score": 0.5, "seconds": s} for s in (400.0, 300.25)]
+
+    def resumed(model, *_, **settings):
+        weights.round_to_half(model)
+        return history
+
+    monkeypatch.setattr(recipes, "fit", resumed)
+    made = trained(QUICK, data=digits_data, write=tmp_path, progress=False)
+    assert made.record["seconds"] == 700.25
+
+
+def test_the_records_that_ship_count_all_epochs():
+    for _, record in weights.records(project_root() / "weights"):
+        epochs = sum(epoch["seconds"] for epoch in record["history"])
+        assert record["seconds"] > 0.999 * epochs, record["recipe"]
+
+
+def test_a_training_that_leads_elsewhere_says_what_is_stale(quick, digits_data, tmp_path, capsys):
+    first, _ = quick
+    for name, lines in ((first.hash, 0), ("0123456789abcdef", 1)):
+        folder = tmp_path / name
+        weights.write_record(folder / "large", QUICK.key(), {**first.record, "hash": name})
+        trained(QUICK, data=digits_data, search=[folder], progress=False)
+        said = capsys.readouterr().err.splitlines()
+        assert sum("only the record" in line for line in said) == 1
+        assert sum(f"{first.hash} instead of {name}: rows" in line for line in said) == lines
+        assert sum("are stale" in line for line in said) == lines
 
 
 def test_damaged_stores_are_told(quick, tmp_path):

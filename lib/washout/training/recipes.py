@@ -80,8 +80,8 @@ class Trained:
     Attributes:
         model: in eval mode, float32, its values exact in half precision.
         hash: the name of its weights.
-        record: recipe, history, validation score, trained_at (unix time), seconds, device,
-            threads, versions.
+        record: recipe, history, validation score, trained_at (unix time), seconds (of all epochs),
+            device, threads, versions.
     """
 
     model: nn.Module
@@ -143,7 +143,9 @@ def trained(
             # By another process meanwhile?
             found = weights.find(folders, recipe.key(), since, whole=True)
             if found is None:
-                _warn_of_another(weights.find(folders, recipe.key(), since), recipe.key())
+                alone = weights.find(folders, recipe.key(), since)
+                before = alone or weights.find([target], recipe.key())
+                _warn_of_another(alone, recipe.key())
                 if not isinstance(data, Dataset):
                     data = data() if data else datasets.load(recipe.data, folder)
                     _check_name(data, recipe)
@@ -152,6 +154,7 @@ def trained(
                 home, record = _train(recipe, data, target, place, checkpoint, progress)
                 weights.write_record(home, recipe.key(), record)
                 checkpoint.unlink(missing_ok=True)
+                _tell_of_stale(before, record["hash"], recipe.key())
                 found = weights.find([home], recipe.key())
     assert found is not None
     home, record = found
@@ -177,6 +180,16 @@ def _warn_of_another(known: tuple[Path, dict[str, Any]] | None, key: str) -> Non
         )
 
 
+def _tell_of_stale(before: tuple[Path, dict[str, Any]] | None, name: str, key: str) -> None:
+    """Say so in a line, if a training has led to other weights than the one before."""
+    if before and before[1]["hash"] != name:
+        print(
+            f"washout: {key} has other weights now, {name} instead of {before[1]['hash']}: rows "
+            "that were made with the earlier ones are stale",
+            file=sys.stderr,
+        )
+
+
 def _train(
     recipe: Recipe,
     data: Dataset,
@@ -194,7 +207,6 @@ def _train(
         torch.manual_seed(recipe.seed)
         model = models.build(recipe.model, **shape, **(normalization | dict(recipe.model_args)))
     loss, score = objective(model)
-    start = time.perf_counter()
     history = fit(
         model,
         data.train,
@@ -216,7 +228,6 @@ def _train(
         checkpoint=checkpoint,
         progress=progress,
     )
-    seconds = time.perf_counter() - start
     on_gpu = device.type == "cuda"
     home, name = weights.write(target, model)
     return home, {
@@ -226,7 +237,8 @@ def _train(
         "validation_score": score(model, data.validation),
         "history": history,
         "trained_at": time.time(),
-        "seconds": round(seconds, 2),
+        # Of all sittings, where a training was killed and went on.
+        "seconds": round(sum(epoch["seconds"] for epoch in history), 2),
         "device": torch.cuda.get_device_name(device) if on_gpu else platform.machine(),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from washout import workers
+import made_up
+from washout import chapters, workers
 from washout.__main__ import main
 from washout.files import Busy
 from washout.paths import project_root
@@ -89,13 +91,18 @@ def test_passes_go_on_until_nothing_is_left(monkeypatch):
 
 
 def test_two_workers_compute_each_row_once(tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path / "results"))
-    words = ["results", "--chapter", "1", "--dataset", "photos", "--profile", "smoke"]
-    words += ["--table", "baseline", "--device", "cpu", "--workers", "2"]
-    assert main(words) == 0
+    monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path))
+    monkeypatch.setenv("MADE_UP", json.dumps({"kind": "sleep", "rows": 12, "seconds": 0.3}))
+    chapter = SimpleNamespace(__name__=made_up.CHAPTER, DATASETS=(), plan=made_up.plan)
+    monkeypatch.setattr(chapters, "NAMES", (made_up.CHAPTER,))
+    monkeypatch.setattr(chapters, "get", lambda name: chapter)
+    monkeypatch.setattr(workers, "begin", made_up.begin)
+    assert main(["results", "--workers", "2"]) == 0
     assert "0 rows left" in capfd.readouterr().out
-    stored = (tmp_path / "results" / "chapter1" / "baseline.jsonl").read_text().splitlines()
-    assert [json.loads(line)["spec"]["dataset"] for line in stored] == ["photos"]
+    # Of the store one could not tell: what is there twice is tidied away.
+    begun = [line for line in made_up.noted(tmp_path) if line.word == "begin"]
+    assert sorted(line.row for line in begun) == list(range(12))
+    assert os.getpid() not in {line.pid for line in begun}
 
 
 def test_the_estimate_comes_before_the_workers(tmp_path, monkeypatch, capsys):

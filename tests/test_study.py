@@ -53,6 +53,32 @@ def test_rows_made_without_git_name_the_commit_that_came_along(tmp_path, monkeyp
     assert commit.__wrapped__() == "unknown"  # a checkout speaks for itself
 
 
+def test_a_commit_is_the_projects_own_and_says_what_is_new(tmp_path, monkeypatch):
+    def git(*words: str) -> str:
+        me = ["-c", "user.name=me", "-c", "user.email=me@here"]
+        done = subprocess.run(
+            ["git", "-C", tmp_path, *me, *words], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    package = tmp_path / "lib" / "washout"
+    package.mkdir(parents=True)
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "a reader's own")
+    monkeypatch.setattr(provenance, "project_root", lambda: tmp_path)
+    (package / "__init__.py").write_text("")
+    assert commit.__wrapped__() == "unknown"
+    git("add", "lib")
+    git("commit", "-q", "-m", "the package")
+    head = git("rev-parse", "--short=12", "HEAD")
+    assert commit.__wrapped__() == head
+    monkeypatch.setattr(provenance, "project_root", lambda: tmp_path / "lib")
+    assert commit.__wrapped__() == "unknown"
+    monkeypatch.setattr(provenance, "project_root", lambda: tmp_path)
+    (package / "new.py").write_text("")
+    assert commit.__wrapped__() == head + "+"
+
+
 def test_stored_text_is_sorted_and_one_row_a_line(tmp_path):
     study = make_study(tmp_path)
     study.table(TABLE, specs(4)[::-1])

@@ -6,6 +6,7 @@ import platform
 import subprocess
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -31,9 +32,10 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str:
-    """The checkout's commit at the first call, ``+`` if files differ from it.
+    """The checkout's commit at the first call, ``+`` if files differ from it or are new.
 
-    Where there is no git, it is what ``python -m washout bundle`` wrote down, or ``unknown``.
+    Where there is no git, it is what ``python -m washout bundle`` wrote down, or ``unknown``, as in
+    a reader's own repository, which says nothing about an installed package.
     """
     root = project_root()
 
@@ -46,7 +48,11 @@ def commit() -> str:
     try:
         if (root / COMMIT).is_file() and not (root / ".git").exists():
             return (root / COMMIT).read_text().strip()
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
+            return "unknown"
+        git("ls-files", "--error-unmatch", "--", "lib/washout/__init__.py")
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "lib", "book")
+        changed += git("ls-files", "--others", "--exclude-standard", "--", "lib/*.py")
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -137,7 +137,10 @@ class Rows(Mapping[str, Row]):
 
 @dataclass
 class _File:
-    """What is known of a file of rows, so that no line is read twice.
+    """What is known of a file of rows, so that no line is parsed twice.
+
+    A file that did not change is not read again; one that did is read whole, and hashed, to see
+    that the lines known before are still its first.
 
     Attributes:
         stamp: inode, size and time of change, when it was read last.
@@ -157,14 +160,15 @@ _known: dict[Path, _File] = {}
 def _read(path: Path) -> Rows:
     """The rows of a file: as known if it did not change, or the new ones behind the known."""
     try:
-        stat = path.stat()
+        with path.open("rb") as file:  # a shared disk may tell of another machine's lines late
+            stat = os.fstat(file.fileno())
+            stamp = stat.st_ino, stat.st_size, stat.st_mtime_ns
+            known = _known.get(path)
+            if known and known.stamp == stamp:
+                return known.rows
+            content = file.read()
     except (FileNotFoundError, NotADirectoryError):
         return Rows(path)
-    stamp = stat.st_ino, stat.st_size, stat.st_mtime_ns
-    known = _known.get(path)
-    if known and known.stamp == stamp:
-        return known.rows
-    content = path.read_bytes()
     length = content.rfind(b"\n") + 1  # what comes behind was torn by a kill: it was never stored
     same = known and hashlib.sha256(content[: known.length]).digest() == known.digest
     start, rows = (known.length, known.rows) if known and same else (0, Rows(path))

@@ -7,6 +7,7 @@ import subprocess
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ import pytest
 import torch
 
 from slow_table import TABLE, ends, processes, specs
-from washout import provenance
+from washout import provenance, weights
 from washout.checks import check_device
 from washout.files import Busy
 from washout.provenance import COMMIT, commit
 from washout.store import Row, Store
 from washout.study import Missing, Study, Table
+from washout.training import Recipe
 
 
 def make_study(folder: Path, **settings) -> Study:
@@ -139,6 +141,87 @@ def test_readers_rows_go_to_local_and_are_searched_last(tmp_path):
     assert row.run["finished"] >= project.rows_since
 
 
+def test_what_is_stored_for_the_project_rests_on_nothing_of_a_readers(tmp_path):
+    reader = make_study(tmp_path, local=True, weights=tmp_path / "weights")
+    reader.table(TABLE, specs(1))
+    record(reader.weights_write, "mine")
+    project = replace(reader, local=False)
+    assert (reader.stored_hash(NET), project.stored_hash(NET)) == ("mine", None)
+    assert reader.find(TABLE, specs(1)[0])
+    assert project.find(TABLE, specs(1)[0]) is None
+    project.table(TABLE, specs(1))
+    assert (tmp_path / "chapter0" / "slow.jsonl").exists()
+
+
+NET = Recipe(data="digits")
+NAMES = Table("names", lambda spec, study: {}, lambda spec, study: {"net": study.stored_hash(NET)})
+
+
+def record(folder: Path, name: str, *, whole: bool = True) -> None:
+    """As a training leaves it."""
+    weights.write_record(folder, NET.key(), {"hash": name, "trained_at": time.time()})
+    if whole:
+        (folder / f"{name}.safetensors").touch()
+
+
+def test_a_row_names_the_weights_that_are_whole(tmp_path):
+    """The project has the record alone; a reader trains the network, to other weights."""
+    study = make_study(tmp_path, local=True, weights=tmp_path / "weights")
+    record(study.weights / "large", "theirs", whole=False)
+    replace(study, local=False).table(NAMES, [{"i": 0}])
+    assert study.stored_hash(NET) == "theirs"
+    record(study.weights / "local" / "large", "mine")
+    # What the project has stays; what is made now is made with what is here.
+    for own in (study, replace(study, compute=False)):
+        rows = own.table(NAMES, [{"i": 0}, {"i": 1}])
+        assert [row.depends["net"] for row in rows] == ["theirs", "mine"]
+
+    def compute(spec, own):
+        return dict(own.row(NAMES, {"i": 0}).depends)
+
+    (row,) = study.table(replace(NAMES, name="needing", compute=compute), [{}])
+    assert row.values["net"] == row.depends["net"] == "mine"
+
+
+def test_a_row_begins_anew_if_its_network_was_trained_again_meanwhile(tmp_path):
+    study = make_study(tmp_path, weights=tmp_path / "weights")
+    record(study.weights, "first")
+    used = []
+
+    def compute(spec, own):
+        used.append(own.stored_hash(NET))
+        record(study.weights, "second")  # by another process
+        return {"used": used[-1]}
+
+    (row,) = study.table(replace(NAMES, compute=compute), [{}])
+    assert used == ["first", "second"]
+    assert row.values["used"] == row.depends["net"] == "second"
+
+
+def test_a_row_that_its_process_died_in_comes_last(tmp_path):
+    (tmp_path / "deadly-1").write_text("always")
+    for tries in (1, 2):
+        sitting = get_context("fork").Process(
+            target=make_study(tmp_path).table, args=(TABLE, specs(4)[1:])
+        )
+        sitting.start()
+        sitting.join(60)
+        assert sitting.exitcode == 1
+        assert sum(line.startswith("1 ") for line in computed_log(tmp_path)) == tries
+    assert ends(tmp_path) == {2: 1, 3: 1}
+    wary = make_study(tmp_path, wary=True)
+    assert [isinstance(row, Missing) for row in wary.table(TABLE, specs(4))] == [
+        False, True, False, False,
+    ]  # fmt: skip
+    (tmp_path / "deadly-1").unlink()
+    assert isinstance(make_study(tmp_path).table(TABLE, specs(4))[1], Row)
+    assert not list(tmp_path.rglob("*.begun"))
+
+
+def computed_log(folder: Path) -> list[str]:
+    return (folder / "computed.log").read_text().splitlines()
+
+
 def test_deadline_leaves_rows_for_the_next_run(tmp_path):
     rows = make_study(tmp_path, deadline=time.time() + 1).table(TABLE, specs(40, 0.05))
     done = [row for row in rows if not isinstance(row, Missing)]
@@ -170,6 +253,27 @@ def test_the_device_is_found_where_the_row_is_computed(tmp_path):
             else:
                 with pytest.raises(ValueError, match="device: got 'cuda:9'"):
                     study.table(table, [{"i": 1}], pool)
+                # In a run it is that row's failure.
+                (missing,) = replace(study, run=1.5).table(table, [{"i": 1}], pool)
+                assert isinstance(missing, Missing)
+                assert "device: got 'cuda:9'" in missing.error
+
+
+class Unshared(ThreadPoolExecutor):
+    """Its workers have folders of their own."""
+
+    def submit(self, function, deadline, call, study, *rest):
+        own = replace(study, results=study.results / "elsewhere")
+        return super().submit(function, deadline, call, own, *rest)
+
+
+def test_rows_that_workers_store_elsewhere_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = make_study(Path("results"), weights=Path("weights"))
+    assert (study.results, study.weights) == (tmp_path / "results", tmp_path / "weights")
+    table = Table("quick", lambda spec, study: {}, lambda spec, study: {})
+    with Unshared(1) as pool, pytest.raises(ValueError, match=r"results/chapter0/quick\.jsonl"):
+        study.table(table, [{}], pool)
 
 
 def test_two_processes_fill_one_table(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import Timeout
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from washout import failures
 from washout.executors import Answer, as_done
 from washout.failures import Failed
-from washout.files import Busy
+from washout.files import Busy, write_whole
 from washout.inference import exact
 from washout.provenance import commit, device_name, versions
-from washout.store import Row, Spec, Store, words
+from washout.store import Row, Spec, Store, fingerprint, words
 
 if TYPE_CHECKING:
     from washout.study import Study, Table
@@ -35,12 +37,14 @@ def each(
         executor: each row is one task there; None computes them here, one after another.
     """
     if executor is None:
-        # Rows that another process is computing come last: by then they may be stored.
-        for patient in (False, True) if study.patient else (False,):
+        # Rows that another process is computing come last: by then they may be stored. So do those
+        # that a process died in: they may take down this one too.
+        wary = replace(study, wary=True)
+        for own, patient in ((wary, False), (study, True)) if study.patient else ((study, False),):
             for index in list(todo):
                 if time.time() >= study.deadline:
                     return
-                made = _made(study, table, specs[index], patient)
+                made = _made(own, table, specs[index], patient)
                 if made is not None:
                     todo.remove(index)
                     yield index, made
@@ -56,7 +60,13 @@ def each(
 
 def _made_elsewhere(study: Study, table: Table, spec: Spec) -> Row | str:
     """On a worker: it leaves what others are at to them, and computes another row meanwhile."""
-    made = _made(replace(study, elsewhere=False, patient=False), table, spec, patient=False)
+    key = Row(table.name, study.profile, spec, {}, {}).key
+    try:
+        with failures.noting(_note(study, table, key), study.run, _words(study, table, spec)):
+            here = replace(study, elsewhere=False, patient=False)  # may lack the device
+    except Failed as error:
+        return str(error)
+    made = _made(here, table, spec, patient=False)
     if made is None:
         raise Busy(f"{table.name}: a row is being computed")
     return made
@@ -73,7 +83,8 @@ def _made(study: Study, table: Table, spec: Spec, patient: bool) -> Row | str | 
 def claimed(study: Study, table: Table, spec: Spec, patient: bool = True) -> Row | None:
     """Compute a row unless another process is at it; then wait for its row, or return None.
 
-    None too, if the row needs what another process is at and the study is not patient.
+    None too, if the row needs what another process is at and the study is not patient, or if a
+    process died in it and the study is wary.
     """
     key = Row(table.name, study.profile, spec, {}, {}).key
     lock = study.store.lock(f"{table.name}-{key}")
@@ -89,8 +100,15 @@ def claimed(study: Study, table: Table, spec: Spec, patient: bool = True) -> Row
             and study.is_current(stored, table)
         ):
             return stored
-        with failures.noting(_note(study, table, key), study.run, _words(study, table, spec)):
-            return computed(study, table, spec)
+        begun = _note(study, table, key).with_suffix(".begun")
+        if study.wary and begun.is_file():  # by whom, if the lock is free?
+            return None
+        begun.touch()
+        try:
+            with failures.noting(_note(study, table, key), study.run, _words(study, table, spec)):
+                return computed(study, table, spec)
+        finally:
+            begun.unlink(missing_ok=True)
     except Busy:  # what the row needs
         return None
     finally:
@@ -98,8 +116,14 @@ def claimed(study: Study, table: Table, spec: Spec, patient: bool = True) -> Row
 
 
 def computed(study: Study, table: Table, spec: Spec) -> Row:
-    """Compute a row, whether it is stored or not, and store it."""
+    """Compute a row, whether it is stored or not, and store it.
+
+    Raises:
+        Busy: a network of the row's was trained again meanwhile.
+    """
     start = time.time()
+    if study.met is None:  # a row that another one needs shares its networks
+        study = replace(study, met={})
     with exact():
         values = table.compute(spec, study)
     depends = study.depends(table, spec, study.profile)
@@ -114,6 +138,52 @@ def computed(study: Study, table: Table, spec: Spec) -> Row:
     row = Row(table.name, study.profile, dict(spec), depends, _plain(values, study.store), run)
     study.store.append(row)
     return row
+
+
+def artifact(
+    study: Study,
+    name: str,
+    key: dict[str, Any],
+    make: Callable[[], dict[str, Tensor]],
+    only: Sequence[str],
+) -> dict[str, Tensor]:
+    """``Study.artifact``: made under a lock, unless it is there."""
+    store = Store(study.results / "local" / "artifacts")
+    path = store.folder / f"{name}-{fingerprint(name, key)}.safetensors"
+    lock = store.lock(path.stem)
+    try:
+        lock.acquire(timeout=-1 if study.patient else 0)
+    except Timeout as error:
+        raise Busy(f"{name}: another process is at it") from error
+    try:
+        if not path.is_file() or path.stat().st_mtime < study.rows_since:
+            write_whole(path, save({k: v.contiguous().cpu() for k, v in make().items()}))
+        with safe_open(path, "pt") as file:
+            return {word: file.get_tensor(word) for word in only or file.keys()}
+    finally:
+        lock.release()
+
+
+def check_kept(study: Study, table: Table, made: Sequence[Row]) -> None:
+    """Refuse rows that workers have stored, if they are not stored here.
+
+    Raises:
+        ValueError: the workers write to other folders.
+    """
+    here = replace(study, weights_since=0.0)  # by another machine's clock
+    stored = study.store.rows(table.name)
+    for row in made:
+        own = stored.get(row.key)
+        if (
+            own is None
+            or own.run["finished"] < row.run["finished"]
+            or not here.is_current(own, table)
+        ):
+            raise ValueError(
+                f"{_words(study, table, row.spec)}: computed by a worker, and not in "
+                f"{study.store.path(table.name)} with its networks in {study.weights}; put both "
+                "folders on a disk that all machines share (WASHOUT_RESULTS, WASHOUT_WEIGHTS)"
+            )
 
 
 def failed(study: Study, table: Table, spec: Spec) -> str:

@@ -17,22 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import Timeout
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
 from washout import computing, failures, weights
 from washout.checks import check_choice, check_device
 from washout.data import Dataset
-from washout.files import Busy, write_whole
+from washout.files import Busy
 from washout.paths import data_folder, results_folder, weights_folder
 from washout.provenance import commit
-from washout.store import Row, Spec, Store, fingerprint
+from washout.store import Row, Spec, Store
 from washout.training import Recipe, Trained, trained
 
 PROFILES = ("paper", "laptop", "smoke")  # best first
+
+
+def may_compute() -> bool:
+    """Whether rows may be computed; a site's build forbids it to all that it starts."""
+    return os.environ.get("WASHOUT_COMPUTE") != "never"
 
 
 def _no_flags(spec: Spec) -> list[str]:
@@ -84,15 +86,18 @@ class Study:
         profile: computed at this profile when a row is missing.
         device: ``auto``, ``cpu``, ``cuda``.
         exact: use no other profile's rows (for filling ``results/``).
-        local: store under ``results/local`` (a reader's own rows) instead of ``results``.
+        local: look under ``results/local`` too (a reader's own rows), and store there instead of
+            in ``results``.
         compute: may rows be computed? Never while a site is built.
         rows_since, weights_since: unix times; what is older is made again.
         deadline: unix time after which no new row is begun.
         patient: wait for rows and weights that another process is at, or leave them out.
+        wary: leave out rows, and what needs them, whose process died in them.
         run: unix time at which a run began that goes on past rows that fail: each is told in a
             line, and so are those that need it. None raises what is wrong, for a reader to see.
         elsewhere: rows are computed on other machines: what ``auto`` and ``cuda`` are is found out
             there.
+        met: of a row under way, the networks that it has met, each recipe's by its hash.
     """
 
     chapter: str
@@ -100,13 +105,15 @@ class Study:
     device: str = "auto"
     exact: bool = False
     local: bool = True
-    compute: bool = field(default_factory=lambda: os.environ.get("WASHOUT_COMPUTE") != "never")
+    compute: bool = field(default_factory=may_compute)
     rows_since: float = 0.0
     weights_since: float = 0.0
     deadline: float = float("inf")
     patient: bool = True
+    wary: bool = False
     run: float | None = None
     elsewhere: bool = False
+    met: dict[str, str] | None = None
     progress: bool = True
     data: Path = field(default_factory=data_folder)
     results: Path = field(default_factory=results_folder)
@@ -116,6 +123,10 @@ class Study:
         check_choice(self.profile, PROFILES, "profile")
         if not self.elsewhere:
             self.device = str(check_device(self.device))
+        # Workers run in folders of their own.
+        self.data, self.results, self.weights = (
+            path.absolute() for path in (self.data, self.results, self.weights)
+        )
         commit()  # of the code that is running, before anybody changes it on disk
 
     # ---- folders -------------------------------------------------------------------------------
@@ -130,17 +141,21 @@ class Study:
 
     @property
     def stores(self) -> list[Store]:
-        """Where this study looks for rows: the project's first, the reader's own last."""
-        return [Store(self.results / self.chapter), Store(self.results / "local" / self.chapter)]
+        """Where this study looks for rows: the project's first, the reader's own last.
+
+        What is stored for the project rests on nothing that the reader alone has.
+        """
+        own = [self._root / self.chapter] if self.local else []
+        return [Store(folder) for folder in (self.results / self.chapter, *own)]
 
     @property
     def weight_folders(self) -> list[Path]:
-        """Where weights are looked for; new ones go to the last, or the first if not local."""
-        return [self.weights, self.weights / "local"]
+        """Where weights are looked for; new ones go to the last."""
+        return [self.weights, self.weights / "local"] if self.local else [self.weights]
 
     @property
     def weights_write(self) -> Path:
-        return self.weights / "local" if self.local else self.weights
+        return self.weight_folders[-1]
 
     # ---- networks ------------------------------------------------------------------------------
     def trained(
@@ -158,7 +173,7 @@ class Study:
         """
         home, key = write or self.weights_write, recipe.key()
         with failures.noting(home / ".work" / f"{key}.failed", self.run, f"network {key}"):
-            return trained(
+            made = trained(
                 recipe,
                 data=data,
                 search=self.weight_folders,
@@ -168,11 +183,20 @@ class Study:
                 progress=self.progress,
                 patient=self.patient,
             )
+        self._meet(key, made.hash)
+        return made
 
     def stored_hash(self, recipe: Recipe) -> str | None:
         """The hash of the weights that a recipe led to, if they are known."""
-        found = weights.find(self.weight_folders, recipe.key(), self.weights_since)
-        return found[1]["hash"] if found else None
+        key = recipe.key()
+        found = weights.find(self.weight_folders, key, self.weights_since)
+        return self._meet(key, found[1]["hash"]) if found else None
+
+    def _meet(self, key: str, name: str) -> str:
+        """The hash, if the row under way has met no other of that recipe: it says one alone."""
+        if self.met is not None and self.met.setdefault(key, name) != name:
+            raise Busy(f"network {key} was trained again meanwhile; the row has to begin anew")
+        return name
 
     # ---- rows ----------------------------------------------------------------------------------
     def find(self, table: Table, spec: Spec) -> Row | None:
@@ -197,7 +221,12 @@ class Study:
 
     def is_current(self, row: Row, table: Table) -> bool:
         """Whether all that a row depends on is as it was."""
-        return row.depends == self.depends(table, row.spec, row.profile)
+        if row.depends == self.depends(table, row.spec, row.profile):
+            return True
+        # The project's rows stay, though a reader has trained a network anew; but a row under way
+        # takes none that was made with another network than its own.
+        project = self.local and self.met is None
+        return project and replace(self, local=False).is_current(row, table)
 
     def depends(self, table: Table, spec: Spec, profile: str) -> dict[str, Any]:
         """What a row would depend on now, as its store would hold it."""
@@ -256,6 +285,8 @@ class Study:
                         failed[index] = made
                     bar.update()
             self.store.tidy(table.name)
+            if executor is not None:
+                computing.check_kept(self, table, [row for i in todo if (row := found[i])])
         return [
             row or self.missing(table, spec, failed.get(index, ""))
             for index, (row, spec) in enumerate(zip(found, specs, strict=True))
@@ -298,17 +329,4 @@ class Study:
         Raises:
             Busy: another process is computing them, and the study is not patient.
         """
-        store = Store(self.results / "local" / "artifacts")
-        path = store.folder / f"{name}-{fingerprint(name, key)}.safetensors"
-        lock = store.lock(path.stem)
-        try:
-            lock.acquire(timeout=-1 if self.patient else 0)
-        except Timeout as error:
-            raise Busy(f"{name}: another process is at it") from error
-        try:
-            if not path.is_file() or path.stat().st_mtime < self.rows_since:
-                write_whole(path, save({k: v.contiguous().cpu() for k, v in make().items()}))
-            with safe_open(path, "pt") as file:
-                return {word: file.get_tensor(word) for word in only or file.keys()}
-        finally:
-            lock.release()
+        return computing.artifact(self, name, key, make, only)

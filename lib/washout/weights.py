@@ -96,17 +96,21 @@ def write_record(folder: Path, key: str, record: Mapping[str, Any]) -> None:
 def find(
     folders: Iterable[Path], key: str, since: float = 0.0, *, whole: bool = False
 ) -> tuple[Path, dict] | None:
-    """The first folder that has a record of a recipe's weights, and that record.
+    """The first folder that has a recipe's weights, and their record.
+
+    Large weights of which only the record is there come last: networks are loaded from where they
+    are whole.
 
     Args:
         folders: searched in this order, ``large`` in each too.
         key: the recipe's key.
         since: unix time in seconds; weights that were trained before are passed over.
-        whole: pass over large weights of which only the record is there.
+        whole: pass over those of which only the record is there.
 
     Raises:
         ValueError: a record cannot be read.
     """
+    alone = None
     for folder in (place for given in folders for place in (given, given / "large")):
         path = folder / f"{key}.json"
         if not path.is_file():
@@ -120,9 +124,11 @@ def find(
                 "train again (retrain)"
             ) from error
         absent = folder.name == "large" and not (folder / f"{known[1]}.safetensors").is_file()
-        if known[0] >= since and not (whole and absent):
+        if known[0] >= since and not absent:
             return folder, record
-    return None
+        if known[0] >= since and not whole:
+            alone = alone or (folder, record)
+    return alone
 
 
 def records(folder: Path) -> list[tuple[Path, dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 On a CPU two processes of one thread compute nearly twice as much as one of them
 (benchmarks/scheduling.py). Who computes which row is settled by locks alone, so a process that dies
-loses the row in progress.
+loses the row in progress, which comes last from then on.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ import pytest
 
 import made_up
 from washout import __main__, chapters, workers
-from washout.__main__ import Left, _summary, main
+from washout.__main__ import main
+from washout.filling import Left, summary
 from washout.store import Row
 from washout.study import Missing, Study, Table
 from washout.training import Recipe
@@ -125,7 +126,11 @@ def test_a_training_that_fails_is_not_begun_for_every_row(tmp_path, capsys):
 @pytest.fixture
 def chapter(monkeypatch, tmp_path):
     """One small chapter in the place of all."""
-    plan = [(TABLE, SPECS), (NEEDING, [{"of": 1}])]
+    install(monkeypatch, tmp_path, [(TABLE, SPECS), (NEEDING, [{"of": 1}])])
+
+
+def install(monkeypatch, tmp_path, plan):
+    """Put a chapter of that plan in the place of all."""
     one = SimpleNamespace(__name__="chapter0", DATASETS=(), plan=lambda study, *_: plan)
     monkeypatch.setattr(chapters, "get", lambda name: one)
     monkeypatch.setattr(chapters, "NAMES", ("chapter0",))
@@ -154,11 +159,70 @@ def test_rows_of_killed_workers_are_counted_and_not_tried(chapter, capsys, monke
     assert not TRIED
 
 
+def test_what_is_stale_in_the_end_is_left(monkeypatch, tmp_path, capsys):
+    """As when a network is trained again that rows of earlier tables depend on."""
+    network = {"hash": 1}
+
+    def train(spec, study):
+        network["hash"] = 2
+        return {}
+
+    first = Table("first", lambda spec, study: {}, lambda spec, study: dict(network))
+    plan = [(first, [{"i": 0}, {"i": 1}]), (Table("training", train, nothing), [{}])]
+    install(monkeypatch, tmp_path, plan)
+    assert main(["results"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 rows left: 2 not computed"
+    assert main(["results"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "0 rows left"
+
+
+def test_computing_again_goes_on_where_it_ended(chapter, capsys):
+    main(["results", "--recompute"])
+    said = capsys.readouterr().out
+    (since,) = re.findall(r"add --since (\S+)$", said, re.M)
+    main(["results", "--recompute", "--since", since])
+    assert TRIED == {"row 0": 1, "row 1": 2, "row 3": 1}  # what failed is tried again
+    assert "--since" not in capsys.readouterr().out
+    main(["results", "--recompute"])
+    assert TRIED["row 0"] == 2
+    assert main(["results", "--since", since]) == 2
+    assert "since: only with --recompute or --retrain" in capsys.readouterr().err
+    assert main(["results", "--recompute", "--since", "noon"]) == 2
+    assert "since: got 'noon'; allowed are times such as" in capsys.readouterr().err
+
+
+def test_a_run_that_may_not_compute_ends_and_says_why(chapter, monkeypatch, capsys):
+    monkeypatch.setenv("WASHOUT_COMPUTE", "never")
+    monkeypatch.setattr(workers, "spawn", None)  # must not be called
+    for words in (["results", "--workers", "2"], ["results"]):
+        assert main(words) == 1
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last == "4 rows left: 4 not computed (WASHOUT_COMPUTE is set to never)"
+
+
+def test_rows_that_a_process_died_in_come_after_all_tables(monkeypatch, tmp_path, capsys):
+    order = []
+
+    def compute(spec, study):
+        order.append(spec["i"])
+        return {}
+
+    tables = [Table(name, compute, nothing) for name in ("first", "second")]
+    install(monkeypatch, tmp_path, [(tables[0], [{"i": 0}, {"i": 1}]), (tables[1], [{"i": 2}])])
+    study = make_study(tmp_path)
+    key = Row("first", "laptop", {"i": 0}, {}, {}).key
+    study.store.lock("any")
+    (study.store.folder / ".work" / f"first-{key}.begun").touch()
+    assert main(["results"]) == 0
+    assert order == [1, 2, 0]
+    assert capsys.readouterr().out.splitlines()[-1] == "0 rows left"
+
+
 def test_a_summary_says_all_reasons():
-    assert _summary(Left(0, 0), 0, True) == "0 rows left"
+    assert summary(Left(0, 0), 0, True) == "0 rows left"
     both = "a worker was killed by signal 15, time limit"
-    assert _summary(Left(5, 2), 15, True) == f"5 rows left: 2 failed, 3 not computed ({both})"
-    assert _summary(Left(5, 0), 0, False) == "5 rows left: 5 not computed"
+    assert summary(Left(5, 2), 15, True) == f"5 rows left: 2 failed, 3 not computed ({both})"
+    assert summary(Left(5, 0), 0, False) == "5 rows left: 5 not computed"
 
 
 def test_two_workers_try_a_failing_row_once_and_come_to_an_end(tmp_path):

@@ -6,180 +6,20 @@ import argparse
 import gc
 import json
 import os
-import re
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor
-from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
-from washout import chapters, workers
-from washout.chapters.plans import Entries
-from washout.executors import connected
-from washout.files import sweep
+from washout import chapters
+from washout.filling import results, seconds
 from washout.paths import results_folder, weights_folder
-from washout.status import outlook, status_frame, waiting
-from washout.study import PROFILES, Missing, Study
-
-
-def seconds(text: str, option: str) -> float:
-    """``90s``, ``9m``, ``1.5h`` or plain seconds, as seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if not match:
-        raise ValueError(f"{option}: got {text!r}; allowed are a number and s, m or h, such as 9m")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-class Left(NamedTuple):
-    """Rows of a plan that are not there, and how many of them failed."""
-
-    rows: int
-    failed: int
-
-
-def results(arguments: argparse.Namespace) -> int:
-    """Compute every row of the plan that is not stored, store each at once."""
-    run = arguments.worker or time.time()
-    deadline = run + seconds(arguments.limit, "limit") if arguments.limit else float("inf")
-    if arguments.worker:
-
-        def once() -> int:
-            left = _compute(arguments, _plans(arguments, run, deadline))
-            return left.rows - left.failed
-
-        workers.until_done(once, deadline)
-        return 0
-    if arguments.workers != 1 and arguments.scheduler:
-        raise ValueError(
-            f"workers: got {arguments.workers} and a scheduler; a scheduler has workers of its own"
-        )
-    for folder in (results_folder(), weights_folder()):
-        sweep(folder)
-    plans = _plans(arguments, run, deadline)  # bad input is told here, once
-    for study, plan in plans:
-        if not study.rows_since:
-            print(outlook(study, plan), flush=True)
-    killed = 0
-    if arguments.workers != 1:
-        # They know the run by its begin: what they make is new to it, what failed has failed.
-        code = workers.spawn(arguments.workers, [*arguments.words, "--worker", repr(run)])
-        if code > 0:  # and it has said why
-            return code
-        killed = -code
-    with connected(arguments.scheduler) if arguments.scheduler else nullcontext() as executor:
-        left = _compute(arguments, plans, executor, count=bool(killed))
-    print(_summary(left, killed, time.time() >= deadline))
-    return 1 if left.failed or (killed and left.rows) else 0
-
-
-def _summary(left: Left, killed: int, late: bool) -> str:
-    """How many rows are left, and why.
-
-    Args:
-        killed: the signal that ended a worker, or 0.
-        late: the time limit is past.
-    """
-    reasons = [f"a worker was killed by signal {killed}"] if killed else []
-    reasons += ["time limit"] if late else []
-    why = f" ({', '.join(reasons)})" if reasons else ""
-    parts = [(left.failed, "failed"), (left.rows - left.failed, f"not computed{why}")]
-    told = ", ".join(f"{number} {what}" for number, what in parts if number)
-    return f"{left.rows} rows left" + (f": {told}" if told else "")
-
-
-def _plans(
-    arguments: argparse.Namespace, run: float, deadline: float
-) -> list[tuple[Study, Entries]]:
-    """What each chapter is asked for, with its study; computes nothing."""
-    names = [arguments.chapter] if arguments.chapter else chapters.NAMES
-    if not arguments.chapter and arguments.dataset != "auto":
-        names = [n for n in names if arguments.dataset in chapters.get(n).DATASETS] or names
-    plans = []
-    known: list[str] = []
-    more = {"defense": arguments.defense} if arguments.defense else {}
-    if more:
-        names = [name for name in names if chapters.get(name).__name__.endswith("chapter2")]
-        if not names:
-            raise ValueError(
-                f"defense: got {arguments.defense!r}; only chapter 2 takes one: --chapter 2"
-            )
-    if arguments.attack != "all":
-        names = _knowing(names, arguments.attack)
-    for chapter in map(chapters.get, names):
-        study = Study(
-            chapter.__name__.rsplit(".", 1)[-1],
-            profile=arguments.profile,
-            device=arguments.device,
-            exact=True,
-            local=arguments.local,
-            rows_since=run if arguments.recompute or arguments.retrain else 0.0,
-            weights_since=run if arguments.retrain else 0.0,
-            deadline=deadline,
-            patient=not arguments.worker,
-            run=run,
-            elsewhere=bool(arguments.scheduler),
-            progress=not arguments.worker,
-        )
-        seeds = None if arguments.seed is None else (arguments.seed,)
-        plan = chapter.plan(study, arguments.dataset, arguments.attack, seeds, **more)
-        known += [table.name for table, _ in plan]
-        if arguments.table:
-            plan = [entry for entry in plan if entry[0].name == arguments.table]
-        plans.append((study, plan))
-    if arguments.table and arguments.table not in known:
-        raise ValueError(
-            f"table: got {arguments.table!r}; allowed are {', '.join(dict.fromkeys(known))}"
-        )
-    return plans
-
-
-def _knowing(names: Sequence[str], attack: str) -> list[str]:
-    """The chapters that know an attack: by a label of their own, or as all do."""
-    from washout.chapters.parameters import check_attack
-
-    errors = {}
-    for name in names:
-        try:
-            check_attack(chapters.get(name), attack)
-        except ValueError as error:
-            errors[name] = error
-    if len(errors) == len(names):
-        others = dict.fromkeys(label for name in names[1:] for label in chapters.get(name).VARIANTS)
-        more = f"; in others {', '.join(others)}" if others else ""
-        raise ValueError(f"{errors[names[0]]}{more}")
-    return [name for name in names if name not in errors]
-
-
-def _compute(
-    arguments: argparse.Namespace,
-    plans: Sequence[tuple[Study, Entries]],
-    executor: Executor | None = None,
-    count: bool = False,
-) -> Left:
-    """Go through the plans once, and count what is left; with ``count`` compute nothing."""
-    left = failed = 0
-    for study, plan in plans:
-        study.compute = study.compute and not count
-        for table, specs in plan:
-            before = time.time()
-            rows = study.table(table, specs, executor)
-            missing = sum(isinstance(row, Missing) for row in rows)
-            left += missing
-            failed += sum(isinstance(row, Missing) and bool(row.error) for row in rows)
-            took = time.time() - before
-            if not arguments.worker or took > 1:
-                print(
-                    f"{study.chapter} {table.name}: {len(rows) - missing} of {len(rows)} rows "
-                    f"at profile {study.profile}, {took:.0f} s",
-                    flush=True,
-                )
-    return Left(left, failed)
+from washout.status import status_frame, waiting
+from washout.study import PROFILES, Study
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -283,6 +123,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, help="this seed; the profile's otherwise")
     run.add_argument("--recompute", action="store_true", help="rows that are stored too")
     run.add_argument("--retrain", action="store_true", help="train again and recompute")
+    run.add_argument(
+        "--since", metavar="TIME",
+        help="with these two: what was made after this time stays, so that a run goes on where one "
+        "before it ended, which has printed the time; its own begin otherwise",
+    )  # fmt: skip
     run.add_argument("--workers", type=int, default=1, help="processes that share the cores")
     run.add_argument(
         "--scheduler", default=os.environ.get("SCHEDULER"),

@@ -387,8 +387,7 @@ adaptive.show_worst(knowing)
 # ### Hypotheses that we wrote down before running
 #
 # By the 95 % interval of each case: *the same* is within 5 points both ways, *matches* at most 5
-# points worse, *nothing* below 5 %, which no image out of 75 or more can show and none out of 50
-# cannot. H-L1: the VAE's noise is irrelevant, its mean latent does the same. H-L2: a plain auto-encoder (on
+# points worse, *nothing* below 5 %: no image right of 75 or more shows that, none of 50 does not. H-L1: the VAE's noise is irrelevant, its mean latent does the same. H-L2: a plain auto-encoder (on
 # NIPS 2017 with 32-pixel patches) or the filter alone matches the VAE. H-L3: an attacker who knows
 # leaves nothing, at sizes at which the bare classifier is left with nothing.
 
@@ -403,7 +402,7 @@ display(Markdown(conclusions.conclusion(curves, knowing, betas)))
 
 # %% [markdown]
 # **What was easy:** the attacks, JPEG, the classifiers. **What was difficult:** the VAEs of images in
-# color. Table 2 and 3 print their layers, but not β, the training steps, or any accuracy on clean
+# color. Tables 2 and 3 print their layers, but not β, the training steps, or any accuracy on clean
 # images by which to tell a VAE that was trained enough; nor the epsilons and the filter. **What stays
 # open:** color VAEs as good as the paper's, other seeds and all rows of Tables 6 and 7, which profile
 # *paper* computes (what of it is not stored, the [status page](status.ipynb) lists); the paper's

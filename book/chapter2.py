@@ -14,12 +14,12 @@
 # # Chapter 2: Five ways to repaint an image
 #
 # **Matthew Tan, Kimberly Te and Nicholas Lai, _Learning Adversarially Robust and Rich Image
-# Transformations for Object Classification_** (2019), a student project. JPEG, Gaussian smoothing,
+# Transformations for Object Classification_** {cite:p}`tan2019`, a student project. JPEG, Gaussian smoothing,
 # K-means, total-variation minimization and a vector-quantized auto-encoder each repaint the image
 # before it is classified, after FGSM, PGD, Carlini and Wagner's attack, and DeepFool.
 #
 # The headline is striking: no accuracy at all without a defense, 99 % after nothing but JPEG. The
-# main table is lost, its claims are not. This chapter runs the attacks as the paper's library ran
+# main table is a picture, of which we have what the text says of it. This chapter runs the attacks as the paper's library ran
 # them, in search of the smallest change that turns the class, and then with a budget that they
 # spend, and asks how much of the table that difference explains.
 #
@@ -28,7 +28,8 @@
 # **The paper's attacker** knows the classifier and its weights, not the defense; any wrong class
 # counts, and the attack looks for the smallest change that is misread. **Ours** also spends a fixed
 # budget ε, and at the end of the chapter knows the defense, but not what it will draw at random.
-# ε, L2 and L∞ are in units of pixels in [0, 1].
+# ε, L2 and L∞ are in units of pixels in [0, 1]. That transformations like these fall to an attacker
+# who puts another gradient in the place of theirs is known since 2018 {cite:p}`athalye2018`.
 # ```
 
 # %% tags=["parameters"]
@@ -118,7 +119,7 @@ pictures.pipeline()
 print(inspect.getsource(measure.cell))
 
 # %% [markdown]
-# Its settings, as printed:
+# The paper's settings:
 
 # %%
 display(Markdown("\n".join(f"- {what}: {value}" for what, value in paper.settings.items())))
@@ -171,10 +172,10 @@ pictures.attacks_side_by_side(shown, study, gray)
 pictures.attacks_side_by_side(shown, study, color)
 
 # %% [markdown]
-# ## Figure 6: the table that was lost
+# ## Figure 6, as far as the text tells it
 #
 # Each cell is the accuracy on n images, in percent. Under a number stands what the paper's prose
-# still says of it, for PGD in both readings.
+# says of it, for PGD in both readings.
 
 # %%
 cells = ch.rows(p, ch.CELL, defense)
@@ -320,8 +321,7 @@ pictures.sweep(cells, color, "kmeans", "", "colors")
 
 # %% [markdown]
 # The VQ-VAE before any attack: its error, how many of its codes it uses, and what is left of clean
-# accuracy. At profile *laptop* it is narrower than the paper's and trained for a few epochs. What
-# published runs reach is from memory, not looked up.
+# accuracy. At profile *laptop* it is narrower than the paper's and trained for a few epochs.
 
 # %%
 more_views.show_vq(vqs)
@@ -405,8 +405,8 @@ hypotheses.show(cells, attacks, knowing)
 # %% [markdown]
 # ### A subset of 1,000
 #
-# The paper gave up on all 10,000 images after 24 hours. There Carlini and Wagner's attack takes fewer
-# steps; the table says how much more it needs than the full one.
+# The paper gave up on all 10,000 images after 24 hours. For all of them (at profile `paper`) we run
+# Carlini and Wagner's attack with fewer steps; the table says how much larger its changes are.
 
 # %%
 more_views.show_short(attacks)
@@ -460,12 +460,13 @@ display(Markdown(report.errata(paper)))
 # ## Verdict
 
 # %%
+conclusions.show(cells)
 display(Markdown(conclusions.conclusion(cells, knowing)))
 
 # %% [markdown]
 # **What was easy:** the defenses; each is a page of code. **What was difficult:** the attacks'
 # settings are those of a library's release that no longer runs, and its rules, where a search stops
 # and what becomes of failures, had to be rebuilt and compared one by one. **What stays open:** the
-# numbers of the lost table; other seeds, for all of this is one network a dataset and one draw; and
+# numbers of that table which no sentence repeats; other seeds, for all of this is one network a dataset and one draw; and
 # VQ-VAEs and a DenseNet as large as the paper's, with all 10,000 images, which profile *paper*
 # computes (what of it is not stored, the [status page](status.ipynb) lists).

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Chapter 3: Ask the classifier twice
 #
-# **Lu Wang and Shuo Zhang, _Reproducing “Toward Robust Image Classification”_**, a student
+# **Lu Wang and Shuo Zhang, _Reproducing “Toward Robust Image Classification”_** {cite:p}`wang`, a student
 # reproduction of {cite:t}`alshemali2019`. A network with dropout is run many times on the same
 # image. Where the answers scatter, the image is called adversarial; where they agree, clean; in
 # between, five crops of the image are classified too, and all have to agree.
@@ -277,7 +277,8 @@ more_views.show_roc(curves)
 # %% [markdown]
 # ### Three seeds
 #
-# Another network, another draw of images, another run of the attacks.
+# Another network, another draw of images, another run of the attacks. The verdicts above are on the
+# first of them: an interval there speaks of the draw of images, and seeds may lie further apart.
 
 # %%
 more_views.show_seeds(ch.seeds(p, ch.DETECTION, rule="hybrid"), ch.seeds(p, ch.UNDEFENDED))

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Chapter 4: An autoencoder, and a flow that detects
 #
-# **Yifeng Xiong, _Methods to Defend Adversarial Images_**, a course project. Two defenses of a small
+# **Yifeng Xiong, _Methods to Defend Adversarial Images_** {cite:p}`xiong`, a course project. Two defenses of a small
 # residual network on CIFAR-10: a convolutional autoencoder, trained on clean images, repaints what
 # comes in; and five dense layers on the latents of a normalizing flow, Glow, say whether an image
 # was attacked.
@@ -27,7 +27,9 @@
 # :class: note
 # **The paper's attacker** knows the classifier and its weights and no defense; any wrong class
 # counts; each pixel changes by at most ε = 0.02, five levels of 255. **Ours** also knows the
-# autoencoder, or the detector with its flow, but not the noise that the flow's input gets.
+# autoencoder, or the detector with its flow, but not the noise that the flow's input gets. Ten
+# detectors, some on principal components among them, fell to such an attacker in 2017
+# {cite:p}`carlini2017detected`.
 # ```
 
 # %% tags=["parameters"]
@@ -91,7 +93,7 @@ pictures.diagrams("methods")
 
 # %% [markdown]
 # The autoencoder has four convolutional layers; the paper's Figure 2, which would tell their sizes,
-# is lost. Here they halve the image twice and double it twice.
+# is a picture that we do not have. Here they halve the image twice and double it twice.
 
 # %% mystnb={"image": {"alt": "Chain of the autoencoder: two convolutions that halve the image, two transposed ones that double it again."}, "figure": {"name": "fig-4-autoencoder", "caption": "The autoencoder, in the place of the paper's Figure 2; its width is a setting."}}
 pictures.diagrams("autoencoder")
@@ -259,8 +261,8 @@ ae_views.show_removed(attacked, widths, cleaned)
 # %% [markdown]
 # ## Method 2: a detector on Glow's latents
 #
-# The paper takes a trained Glow from the network (512 wide, 32 steps in a level, 250 epochs), which
-# cannot be had any more. Ours is smaller and trained here, and its bits per dimension say how much
+# The paper takes a trained Glow from the web (512 wide, 32 steps in a level, 250 epochs), which
+# we do not have. Ours is smaller and trained here, and its bits per dimension say how much
 # it knows about images; fewer are better.
 
 # %%
@@ -410,8 +412,8 @@ beyond_views.show_knowing(knowing, attacked, cleaned)
 # %% [markdown]
 # ### What waits for a GPU
 #
-# All test images, the paper's numbers of images, a large Glow, ResNet-20 and three seeds are profile
-# *paper*'s. Rows of it that are not stored yet, and what computes a whole table of them (on a GPU with
+# All test images, the paper's numbers of images, a large Glow, ResNet-20 and three seeds are those of
+# profile `paper`. Rows of it that are not stored yet, and what computes a whole table of them (on a GPU with
 # `--device cuda`, and `--limit 9m` to stop cleanly):
 
 # %%
@@ -431,5 +433,5 @@ display(Markdown(conclusions.conclusion(attacked, widths, cleaned, detections, k
 
 # %% [markdown]
 # **What was easy:** both methods; each is a page of code. **What was difficult:** the sizes of the
-# autoencoder and of the detector's layers are not printed, and the flow's weights are gone. **What
+# autoencoder and of the detector's layers are not printed, and we do not have the flow's weights. **What
 # stays open:** detection with the very flow of the paper.

@@ -32,7 +32,7 @@ book = performance.entries()
 #
 # Attacks run on a small residual network (ResNet-8), the VAE on patches of 16 × 16 pixels. The images are pieces of
 # photographs, so that K-means and total variation have real work; the networks' weights are random, which costs the
-# same. How time grows is told as a power: 1 for images says that twice as many take twice as long, 2 for the side
+# same. How time grows is given as a power: 1 for images says that twice as many take twice as long, 2 for the side
 # says that time grows as the number of pixels. K-means goes on until its centers rest, which on larger images may
 # take more rounds.
 
@@ -60,8 +60,8 @@ views.show_gradients(performance.benchmark("gradients"))
 # ## Beside other libraries
 #
 # The same network, images and settings, in one run and in turns. A library is told the same numbers, and keeps its
-# own rule for giving up; the second table says what each found. Processor time is that of one thread, which company on
-# the machine does not change. torchattacks' DeepFool goes image by image and stops
+# own rule for giving up; the second table says what each found. Where it says so, time is the processor time of one
+# thread, which other work on the machine does not change. torchattacks' DeepFool goes image by image and stops
 # on the boundary itself, where the class often has not changed yet; its Carlini-Wagner has no search for the constant
 # and cannot move pixels that are exactly 0 or 1. ART's searches the length of each step. The benchmark's head says
 # more.
@@ -94,7 +94,7 @@ views.show_kills()
 # %% [markdown]
 # ## The whole book
 #
-# Minutes are those of the rows themselves, summed, as if one came after the other. Training is told apart: a network
+# Minutes are those of the rows themselves, summed, as if one came after the other. Training is listed separately: a network
 # is trained by the first row that needs it, or before. What waits for a row of its kind to be timed has no estimate.
 
 # %% tags=["remove-input"]

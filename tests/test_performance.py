@@ -266,7 +266,7 @@ def test_spreading_and_kills_are_told_by_what_was_killed(tmp_path, monkeypatch, 
     trials = [["two", "main", 3, True, 0, "nothing"], ["two", "main", 9, False, 1, "lost 4"]]
     pd.DataFrame(trials, columns=columns).to_csv(folder / "kills.csv")
     part = {"part": "two against one", "executor": "processes", "workers": 2, "rows": 24}
-    part |= {"command, s": 20.5, "result": 1.83, "limit": ">= 1.7", "within": True}
+    part |= {"rows, s": 18.0, "command, s": 20.5, "result": 1.83, "limit": ">= 1.7", "within": True}
     pd.DataFrame([part]).to_csv(folder / "scheduling.csv")
     views.show_spreading()
     views.show_kills()

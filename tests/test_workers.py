@@ -90,29 +90,32 @@ def test_passes_go_on_until_nothing_is_left(monkeypatch):
     assert left == [1, 0]
 
 
-def test_two_workers_compute_each_row_once(tmp_path, monkeypatch, capfd):
+@pytest.fixture
+def made(tmp_path, monkeypatch) -> Path:
+    """A made-up chapter of twelve rows, and where they are stored."""
     monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path))
     monkeypatch.setenv("MADE_UP", json.dumps({"kind": "sleep", "rows": 12, "seconds": 0.3}))
     chapter = SimpleNamespace(__name__=made_up.CHAPTER, DATASETS=(), plan=made_up.plan)
     monkeypatch.setattr(chapters, "NAMES", (made_up.CHAPTER,))
     monkeypatch.setattr(chapters, "get", lambda name: chapter)
     monkeypatch.setattr(workers, "begin", made_up.begin)
+    return tmp_path
+
+
+def test_two_workers_compute_each_row_once(made, capfd):
     assert main(["results", "--workers", "2"]) == 0
     assert "0 rows left" in capfd.readouterr().out
     # Of the store one could not tell: what is there twice is tidied away.
-    begun = [line for line in made_up.noted(tmp_path) if line.word == "begin"]
+    begun = [line for line in made_up.noted(made) if line.word == "begin"]
     assert sorted(line.row for line in begun) == list(range(12))
     assert os.getpid() not in {line.pid for line in begun}
 
 
-def test_the_estimate_comes_before_the_workers(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("WASHOUT_COMPUTE", "never")
-    monkeypatch.setenv("WASHOUT_RESULTS", str(tmp_path))
+def test_the_estimate_comes_before_the_workers(made, monkeypatch, capsys):
     monkeypatch.setattr(workers, "spawn", lambda *_: print("at work") or 0)
-    words = ["results", "--chapter", "3", "--profile", "smoke", "--table", "baseline"]
-    assert main([*words, "--workers", "2"]) == 0
+    assert main(["results", "--workers", "2"]) == 0
     before, after = capsys.readouterr().out.split("at work")
-    assert "rows stored; nothing timed yet" in before
+    assert "0 of 12 rows stored; nothing timed yet" in before
     assert "rows stored" not in after
 
 

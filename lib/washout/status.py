@@ -13,7 +13,7 @@ import pandas as pd
 
 from washout import chapters
 from washout.checks import check_choice
-from washout.store import Row, Spec, Store, words
+from washout.store import Row, Spec, words
 from washout.study import PROFILES, Study, Table
 from washout.training import Recipe
 
@@ -70,23 +70,22 @@ def outlook(study: Study, plan: Sequence[tuple[Table, list[Spec]]]) -> str:
 
 
 def _plans(
-    profile: str, seen: dict[str, str | None], own: bool = False, **folders: Any
+    profile: str, seen: dict[str, str | None], **folders: Any
 ) -> Iterator[tuple[Study, Table, list[Spec], list[Row | None]]]:
-    """Each table of each chapter's plan at a profile: its rows as they are stored and current.
+    """Each table of each chapter's plan at a profile: the project's own rows that are current.
 
     Args:
-        own: look at the project's own rows only, not at a reader's.
         folders: ``results`` and ``weights``, where they are others than a study's.
     """
     for name in chapters.NAMES:
         study = Glance(
-            name, profile=profile, exact=True, compute=False, progress=False, seen=seen, **folders
-        )
-        stores = [Store(study.results / name)] if own else study.stores
+            name, profile=profile, local=False, exact=True, compute=False, progress=False,
+            seen=seen, **folders,
+        )  # fmt: skip
         stored = {}
         for table, specs in chapters.get(name).plan(study):
             if table.name not in stored:
-                stored[table.name] = [store.rows(table.name) for store in stores]
+                stored[table.name] = [store.rows(table.name) for store in study.stores]
             yield study, table, specs, [study.best(table, s, stored[table.name]) for s in specs]
 
 
@@ -98,7 +97,7 @@ def current_rows(results: Path, weights: Path) -> Iterator[tuple[str, Row]]:
     """
     seen: dict[str, str | None] = {}
     for profile in PROFILES:
-        for study, _, _, rows in _plans(profile, seen, own=True, results=results, weights=weights):
+        for study, _, _, rows in _plans(profile, seen, results=results, weights=weights):
             yield from ((study.chapter, row) for row in rows if row)
 
 

@@ -1,4 +1,4 @@
-"""Which of a paper's printed numbers the front page counts, and why not the others."""
+"""Which of a paper's numbers and claims the front page counts, and why not the others."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ LeftOut = Mapping[str, Sequence[str]]
 
 
 def reason(id_: str, left_out: LeftOut) -> str:
-    """Why a number is left out; empty if it counts."""
+    """Why a number or a claim is left out; empty if it counts."""
     named = (why for why, patterns in left_out.items() if any(fnmatch(id_, p) for p in patterns))
     return next(named, "")
 
 
 def counted(found: Iterable[Verdict | Judgment], left_out: LeftOut) -> list[Verdict | Judgment]:
-    """The claims, and the numbers that could have come out otherwise."""
-    return [v for v in found if not (isinstance(v, Verdict) and reason(v.number.id, left_out))]
+    """Those that could have come out otherwise."""
+    return [
+        v
+        for v in found
+        if not reason(v.number.id if isinstance(v, Verdict) else v.claim.id, left_out)
+    ]
 
 
 def uncounted() -> list[dict[str, str | int]]:
-    """A line for each chapter and reason, with how many of the paper's numbers it is about."""
+    """A line for each chapter and reason, with how many numbers and claims it is about."""
     lines: list[dict[str, str | int]] = []
     for paper in sorted(map(papers.load, papers.names()), key=lambda paper: paper.chapter):
         if (name := f"chapter{paper.chapter}") in NAMES:
             left_out = import_module(f"washout.chapters.{name}.score").LEFT_OUT
-            why = [reason(id_, left_out) for id_ in paper.numbers]
+            why = [reason(id_, left_out) for id_ in (*paper.numbers, *paper.claims)]
             lines += [
-                {"chapter": paper.chapter, "why": text, "numbers": why.count(text)}
+                {"chapter": paper.chapter, "why": text, "how many": why.count(text)}
                 for text in left_out
             ]
     return lines

@@ -151,7 +151,7 @@ def cifar10(folder: str | Path | None = None) -> Dataset:
         "cifar10",
         *splits.values(),
         classes=tuple(read[True].classes),
-        licence="none stated; the authors ask to cite the source",
+        licence="no license stated; the authors ask to cite the source",
         source="Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images",
     )
 

@@ -176,7 +176,7 @@ def game(
     with drawing(height=3.9, layout="none") as figure:
         panels = (
             ("1  an image", "the classifier says", f"✓ “{label}”", CLEAN),
-            ("2  a small change", attack, f"at most {limit:.2f} a pixel", SOFT),
+            ("2  the change", attack, f"each pixel by up to {limit:.2f}", SOFT),
             ("3  attacked", "the classifier says", f"✗ “{prediction}”", ATTACKED),
         )
         for index, (title, who, what, color) in enumerate(panels):

@@ -161,7 +161,8 @@ def short_of(betas: Rows) -> str:
             "**Read on with care.** On these datasets no β that was tried keeps as much as the "
             "paper's VAE does; ours were not trained for long enough, or are too small. Numbers of "
             "such a VAE count as *not comparable*, and it decides no claim about the paper's, "
-            "neither for nor against: who keeps less of the image lets less of the attack through.",
+            "neither for nor against: a VAE that keeps less of the image lets less of the attack "
+            "through.",
             "",
             *lines,
         ]

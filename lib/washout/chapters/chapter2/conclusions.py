@@ -6,25 +6,57 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from washout import papers
 from washout.chapters.chapter2 import adaptive
-from washout.chapters.chapter2.grid import NAMES, Grid, Rows
-from washout.chapters.chapter2.settings import SEARCHES, columns, kind
-from washout.chapters.chapter2.views import attack_name, name
+from washout.chapters.chapter2.grid import NAMES, WORDS, Grid, Rows
+from washout.chapters.chapter2.settings import columns, kind
+from washout.chapters.chapter2.views import attack_name, name, present
 
 PLAIN = ("jpeg", "gauss", "kmeans", "tvm")  # defenses that are the paper's at every profile
-THREE = ("fgsm-min", "pgd-min", "cw-fb2")
+
+
+def show(cells: Rows) -> None:
+    """What each plain defense leaves at the smallest change, of a budget, and of clean images."""
+    grid = Grid(cells)
+    lines = []
+    for dataset in grid.datasets:
+        full = dict(zip(WORDS, columns(dataset), strict=True))
+        searched, spent = _attacks(dataset)
+        for defense in PLAIN:
+            found = {
+                "FGSM and PGD, smallest change": grid.mean(dataset, searched, [defense]),
+                "the same, noise as large": grid.mean(
+                    dataset, searched, [f"noise:{full[defense]}"]
+                ),
+                f"FGSM and PGD, {BUDGET}": grid.mean(dataset, spent, [defense]),
+                "clean": grid.clean(dataset, defense),
+            }
+            known = {what: bits for what, bits in found.items() if bits is not None}
+            if "clean" in known:
+                line = {"dataset": grid.called(dataset), "defense": NAMES[defense]}
+                left = {w: f"{100 * known[w].mean():.0f} %" if w in known else "" for w in found}
+                lines.append({**line, **left})
+    rows = [row for row in cells if not row.spec.get("whole")]
+    caption = f"Accuracy behind each defense; {BUDGET} is ε 0.3 on digits, 8/255 in color."
+    present(rows, lines, caption, "conclusion")
+
+
+BUDGET = "whole budget"
+
+
+def _attacks(dataset: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The searches, and the same attacks with their budget."""
+    eps = "0.3" if kind(dataset) == "gray" else "8/255"
+    return ("fgsm-min", "pgd-min"), (f"fgsm-{eps}", f"pgd-{eps}")
 
 
 def conclusion(cells: Rows, knowing: Rows) -> str:
-    """A paragraph a dataset: with a budget, after the searches, beside noise, who knows."""
+    """A paragraph a dataset: what a budget leaves, JPEG beside noise, DeepFool, who knows."""
     grid = Grid(cells)
     said = []
     for dataset in grid.datasets:
         parts = [
             _explained(grid, dataset),
             _jpeg(grid, dataset),
-            _tvm(grid, dataset),
             _deepfool(grid, dataset),
             adaptive.summary(knowing, dataset),
         ]
@@ -35,37 +67,27 @@ def conclusion(cells: Rows, knowing: Rows) -> str:
 
 
 def _explained(grid: Grid, dataset: str) -> str:
-    """What each plain defense leaves at the smallest change, with the budget, and of clean."""
-    eps = "0.3" if kind(dataset) == "gray" else "8/255"
-    searched, spent = ("fgsm-min", "pgd-min"), (f"fgsm-{eps}", f"pgd-{eps}")
-    said: list[str] = []
-    kept: list[str] = []
-    lost: list[str] = []
+    """Behind which defenses the budget takes most of what the smallest change leaves."""
+    searched, spent = _attacks(dataset)
+    lost, kept = [], []
     for defense in PLAIN:
-        found = [grid.mean(dataset, labels, [defense]) for labels in (searched, spent)]
+        small, large = (grid.mean(dataset, labels, [defense]) for labels in (searched, spent))
         clean = grid.clean(dataset, defense)
-        if clean is None or any(bits is None for bits in found):
+        if small is None or large is None or clean is None:
             return ""
-        small, large = (float(bits.mean()) for bits in found if bits is not None)
-        said.append(
-            f"{NAMES[defense]} {100 * small:.0f}, {100 * large:.0f}, {100 * clean.mean():.0f}"
-        )
-        (kept if large >= clean.mean() / 2 else lost).append(NAMES[defense])
-    words = (
-        f"After FGSM and PGD at their smallest change, with ε {eps}, and of clean images, "
-        f"defenses leave in %: {'; '.join(said)}."
-    )
+        if large.mean() < small.mean() / 2:
+            lost.append(NAMES[defense])
+        else:
+            share = f"{100 * large.mean():.0f} of {100 * clean.mean():.0f} % when clean"
+            kept.append(f"{NAMES[defense]} ({share})")
+    eps = spent[0].removeprefix("fgsm-")
+    said = ""
     if lost:
-        words += (
-            " With attacks that spend the budget, less than half of what is left of clean images "
-            f"is left behind {_and(lost)}."
+        said = (
+            f"Less than half of what is left at the smallest change is left once FGSM and PGD "
+            f"spend ε {eps}, behind {_and(lost)}."
         )
-    if kept:
-        words += (
-            " At least half of what is left of clean images is left, whatever the attack spends, "
-            f"behind {_and(kept)}."
-        )
-    return words
+    return f"{said} Most of it stays behind {_and(kept)}.".strip() if kept else said
 
 
 def _and(words: Sequence[str]) -> str:
@@ -73,40 +95,15 @@ def _and(words: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _listed(grid: Grid, dataset: str, defense: str, attacks: Sequence[str]) -> str:
-    """``81, 81 and 97 %``; nothing if a cell is missing."""
-    found = [grid.bits(dataset, a, defense) for a in attacks]
-    if not found or any(bits is None for bits in found):
-        return ""
-    *first, last = [f"{100 * bits.mean():.0f}" for bits in found if bits is not None]
-    return f"{', '.join(first)} and {last} %" if first else f"{last} %"
-
-
 def _jpeg(grid: Grid, dataset: str) -> str:
-    """JPEG and noise as large as its own change, after each search; JPEG with the budget."""
-    budget = "pgd-0.3" if kind(dataset) == "gray" else "pgd-8/255"
-    there = [a for a in SEARCHES if grid.bits(dataset, a, "jpeg") is not None]
-    small, spent = (_listed(grid, dataset, "jpeg", a) for a in (there, [budget]))
-    if not small or not spent:
+    """JPEG beside noise as large as its own change, after the searches."""
+    found = [grid.mean(dataset, _attacks(dataset)[0], [d]) for d in ("jpeg", "noise:jpeg90")]
+    if any(bits is None for bits in found):
         return ""
-    noise = _listed(grid, dataset, "noise:jpeg90", there)
-    said = f"JPEG 90 leaves {small} ({'; '.join(map(attack_name, there))})"
-    if dataset == "mnist":
-        printed = papers.load("tan2019").numbers["tan2019/fig6/mnist/fgsm/jpeg"].printed
-        said += f", where the paper has {printed} for all but DeepFool"
-    said += f"; random noise as large as JPEG's own change {noise}" if noise else ""
-    return f"{said}. Once PGD spends {attack_name(budget).split(', ')[1]}, JPEG leaves {spent}."
-
-
-def _tvm(grid: Grid, dataset: str) -> str:
-    after, clean = _listed(grid, dataset, "tvm", THREE), _listed(grid, dataset, "tvm", ["none"])
-    if not after or not clean:
-        return ""
-    noise = _listed(grid, dataset, "noise:tvm", THREE)
-    printed = papers.load("tan2019").numbers["tan2019/fig6/mnist/fgsm/tvm"].printed
-    where = "; ".join(map(attack_name, THREE))
-    said = f"TVM leaves {after} ({where}; the paper has {printed}) and {clean} of clean images"
-    return said + (f"; noise of its size {noise}." if noise else ".")
+    jpeg, noise = (f"{100 * bits.mean():.0f} %" for bits in found if bits is not None)
+    return (
+        f"At the smallest change JPEG 90 leaves {jpeg}, random noise as large as its own {noise}."
+    )
 
 
 def _deepfool(grid: Grid, dataset: str) -> str:

@@ -34,7 +34,7 @@ NAMES = {
     **dict(zip(WORDS[:5], ("no defense", "JPEG", "Gaussian", "K-means", "TVM"), strict=True)),
     **{word: f"VQ-VAE {word.removeprefix('vqvae')}" for word in WORDS[5:]},
 }
-USED = 100  # codes in use in published runs of VQ-VAEs, as we remember them: at least so many
+USED = 100  # codes in use (perplexity): with fewer most of a codebook of 512 is idle
 NETS = ("lenet", "densenet")  # the paper's; others stand in for them
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from washout import papers
@@ -112,21 +113,22 @@ def claims(
             found.append(match[0] if match else None)
         return found
 
-    def each(name: str, found: list, supporting: str, against: str) -> Judgment:
-        return judge_all(
-            claim(name),
-            [
-                judge(claim(name), *((v[supporting], v[against]) if v else (None, None)))
-                for v in found
-            ],
-        )
+    def each(name: str, found: list, supporting: str, against: str, rival: str = "") -> Judgment:
+        parts = []
+        for attack, v in zip(MAIN, found, strict=True):
+            part = judge(claim(name), *((v[supporting], v[against]) if v else (None, None)))
+            said = f"{attack.upper()}{rival}: {part.evidence}" if part.evidence else ""
+            parts.append(replace(part, evidence=said))
+        return judge_all(claim(name), parts)
 
-    def hybrid_over(name: str, rules: Sequence[str]) -> Judgment:
+    def hybrid_over(name: str, rules: Mapping[str, str]) -> Judgment:
         return judge_all(
             claim(name),
             [
-                each(name, values(detections, rule=rule), "hybrid_only", "this_only")
-                for rule in rules
+                each(
+                    name, values(detections, rule=rule), "hybrid_only", "this_only", f", over {who}"
+                )
+                for rule, who in rules.items()
             ],
         )
 
@@ -158,8 +160,8 @@ def claims(
             "attacked_disagrees_more",
             "clean_disagrees_more",
         ),
-        hybrid_over("hybrid>parts", ("uncertainty", "crops")),
-        hybrid_over("C5-best", [f"count-{count}" for count in range(1, 5)]),
+        hybrid_over("hybrid>parts", {"uncertainty": "uncertainty alone", "crops": "crops alone"}),
+        hybrid_over("C5-best", {f"count-{count}": f"C = {count}" for count in range(1, 5)}),
         printed("fgsm-weaker", "fgsm", -1),
         printed("bim-better", "bim", 1),
         printed("jsma-equal", "jsma", 0),

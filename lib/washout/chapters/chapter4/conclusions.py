@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from washout.chapters.chapter4.beyond_views import unattacked
 from washout.chapters.chapter4.compared import against_clean, area, areas, difference
 from washout.chapters.chapter4.hypotheses import accepted
 from washout.chapters.chapter4.more_views import KINDS, SEEN
 from washout.chapters.chapter4.pools import Found, Rows, firsts
-from washout.chapters.chapter4.settings import CLEAN, GUARDS, KNOWING_EPS, MAIN
+from washout.chapters.chapter4.settings import CLEAN, GUARDS, KNOWING_EPS, MAIN, NOISE
 from washout.chapters.chapter4.views import attack_name
-from washout.chapters.shown import SETS
+from washout.chapters.shown import SETS, stored
 from washout.metrics import wilson
 
 
@@ -26,17 +27,19 @@ def _cleaned(group: Found) -> list[str]:
     """Whether attacked images fare through the autoencoder as they do clean, by attack."""
     ae = f"ae{group.width}"
     clean, right = group.read(CLEAN, ae), group.right
-    total = group.restored_overall(ae)
-    if clean is None or right is None or total is None:
-        return []
-    clean = clean[: len(right)]
-    said = (
-        f"**{SETS[group.dataset]}, is anything cleaned?** The autoencoder restores "
-        f"{_short(*total)} of the attacked images, and keeps "
-        f"{_short(int(clean[right].sum()), int(right.sum()))} of the clean ones that "
-        "the classifier reads rightly."
-    )
     found = against_clean(group)
+    if clean is None or right is None or set(found) < set(MAIN):
+        return []
+    kept = [f"{_short(int(clean[: len(right)][right].sum()), int(right.sum()))} clean"]
+    for label in MAIN:
+        bits, pool = group.read(label, ae), group.pool(label, "B")
+        if bits is None or pool is None:
+            return []
+        kept.append(f"{_short(int(bits[pool].sum()), int(pool.sum()))} after {attack_name(label)}")
+    said = (
+        f"**{SETS[group.dataset]}, is anything cleaned?** Of the images that the classifier reads "
+        f"rightly when clean, the autoencoder keeps {_and(kept)}."
+    )
     same = [attack_name(label) for label, one in found.items() if one.word == "holds"]
     if same:
         said += (
@@ -54,7 +57,18 @@ def _cleaned(group: Found) -> list[str]:
     open_ = [attack_name(label) for label, one in found.items() if one.word == "undecided"]
     if open_:
         said += f" After {_and(open_)} these images are too few to say."
-    return [said]
+    return [said + _rounded(group)]
+
+
+def _rounded(group: Found) -> str:
+    """What rounding to 8 bits alone restores, by attack."""
+    parts = []
+    for label in MAIN:
+        pool, still = group.pool(label, "B"), group.who(label, "wrong_rounded")
+        if pool is None or still is None or not pool.any():
+            return ""
+        parts.append(f"{100 * (~still)[pool].mean():.0f} % after {attack_name(label)}")
+    return f" Rounding to 8 bits, and nothing else, restores {_and(parts)}."
 
 
 def _needed(group: Found) -> list[str]:
@@ -79,12 +93,31 @@ def _needed(group: Found) -> list[str]:
         "**Is the flow needed?** Areas for FGSM / PGD / DeepFool are "
         f"{areas(group, 'latents')} on Glow's latents; without a flow, and the distance to 8-bit "
         f"levels aside, the best view is {SEEN[best]}, with {areas(group, best)}: {said}."
+        + _harmless(group)
     ]
 
 
+def _harmless(group: Found) -> str:
+    """Random signs as large as the attacks, which fool nobody, in the detector's eyes."""
+    found = group.flagged(NOISE, "latents")
+    if found is None:
+        return ""
+    rate = _short(int(found[0].sum()), len(found[0]))
+    return f" On latents {rate} of images with random signs are flagged, which fool nobody."
+
+
 def _known(group: Found, knowing: Rows) -> list[str]:
-    """How many images an attacker who knows a detector gets past it, along epsilon."""
+    """How many images an attacker who knows the defense gets misread, and past a detector."""
     said = []
+    ae = f"ae{group.width}"
+    found = {eps: _misread(group, knowing, ae, eps) for eps in KNOWING_EPS}
+    parts = [f"{_short(*k)} at ε {eps:g}" for eps, k in found.items() if k is not None]
+    alone = unattacked(group, ae)
+    if parts and alone:
+        said.append(
+            f"**Who knows?** PGD that knows the autoencoder has {_and(parts)} of images misread; "
+            f"without any attack the autoencoder has {alone} misread."
+        )
     for guard in GUARDS:
         found = {
             eps: accepted(knowing, group, knows=True, guard=guard, eps=eps) for eps in KNOWING_EPS
@@ -97,6 +130,14 @@ def _known(group: Found, knowing: Rows) -> list[str]:
                 f"{n[0]} images misread and accepted."
             )
     return said
+
+
+def _misread(group: Found, knowing: Rows, guard: str, eps: float) -> tuple[float, int] | None:
+    """By the strongest attacker that is stored."""
+    same = {"dataset": group.dataset, "seed": group.seed, "guard": guard, "knows": True}
+    rows = [row.values for row in stored(knowing, **same, eps=eps) if row.values["n"]]
+    best = max(rows, key=lambda v: v["misread"] / v["n"], default=None)
+    return None if best is None else (best["misread"], best["n"])
 
 
 def _and(words: list[str]) -> str:

@@ -313,7 +313,8 @@ pictures.epsilon(sweep)
 # The detector, with the shared thresholds, answers with draws that the attacker has not seen. Mind
 # the line of the attacker who knows nothing: a long attack that goes deep into the other class
 # needs no knowledge of this detector. One whose every crop has to be fooled too spends part of its
-# budget on that.
+# budget on that. Who knows more can still do what one does who knows less: the last column counts
+# the images that any of these attackers gets through.
 
 # %% mystnb={"image": {"alt": "Share of images that are misread and accepted, against epsilon, for an attacker who knows nothing, the dropout passes, or dropout and crops."}, "figure": {"name": "fig-adaptive", "caption": "Images misread and accepted: the attacker knows nothing of the detector, its dropout passes, or its crops too."}}
 knowing = ch.rows(p, ch.ADAPTIVE)

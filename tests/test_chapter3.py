@@ -14,6 +14,7 @@ from torch import nn
 from washout import papers
 from washout.__main__ import parser
 from washout.chapters import chapter3 as ch
+from washout.chapters.bits import packed
 from washout.chapters.chapter3 import (
     beyond,
     conclusions,
@@ -163,6 +164,48 @@ def test_the_attacker_who_knows_moves_all_views(study):
     assert torch.allclose(found, expected.mean(0), atol=1e-4)
     values = study.row(ch.ADAPTIVE, ch.about("digits", 0, knows="dropout", eps=0.3)).values
     assert values["wrong_and_accepted"] <= min(values["wrong"], values["n"])
+
+
+def test_who_knows_more_can_do_what_others_do(capsys):
+    def row(knows: str, *through: int) -> Row:
+        bits = torch.isin(torch.arange(8), torch.tensor(through))
+        values = {
+            "n": 8, "wrong": 8, "flagged": 8 - len(through), "wrong_and_accepted": len(through),
+            "through": packed(bits),
+        }  # fmt: skip
+        return Row("adaptive", "paper", ch.about("mnist", 0, knows=knows, eps=0.2), {}, values, {})
+
+    rows = [row("nothing", 0, 1), row("dropout", 1, 2, 3), row("dropout and crops", 5)]
+    found = [more_views.by_any(rows, 0.2, knows) for knows in more_views.KNOWS]
+    assert [int(bits.sum()) for bits in found] == [2, 4, 5]
+    assert more_views.by_any(rows, 0.3, "dropout") is None
+    said = conclusions.conclusion([], [], rows)
+    assert "12.5 %" in said.split("knowing dropout and crops")[0]
+    assert "62.5 %" in said
+    more_views.show_adaptive(rows)
+    assert "by any who knows no more" in capsys.readouterr().out
+
+
+def test_hypotheses_get_verdicts(capsys):
+    def rule(name: str, only_hybrid: int, only_this: int) -> list[Row]:
+        values = {"n": 10_000, "low": 0.01, "hybrid_only": only_hybrid, "this_only": only_this}
+        return [
+            Row("detection", "paper", ch.about("mnist", 0, attack=a, rule=name), {}, values, {})
+            for a in ch.MAIN
+        ]
+
+    def words(name: str, *counts: int) -> set[str]:
+        return {part.word for part in conclusions._rules([*hybrid, *rule(name, *counts)], name)}
+
+    hybrid = rule("hybrid", 0, 0)
+    assert words("strict", 5, 4) == {"holds"}
+    assert words("strict", 90, 10) == {"contradicted"}
+    assert words("shared", 210, 10) == {"holds"}  # two points
+    assert words("shared", 500, 10) == {"contradicted"}
+    assert words("shared", 110, 10) == {"undecided"}
+    assert {part.word for part in conclusions._rules(hybrid, "strict")} == {"not computed"}
+    conclusions.show_hypotheses(hybrid, [], [])
+    assert "not computed" in capsys.readouterr().out
 
 
 def test_verdicts_compare_with_every_printed_number(study):

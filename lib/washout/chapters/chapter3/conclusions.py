@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from washout.chapters.bits import unpacked
 from washout.chapters.chapter3 import verdicts
-from washout.chapters.chapter3.more_views import RULE_NAMES
+from washout.chapters.chapter3.more_views import KNOWS, RULE_NAMES, by_any
 from washout.chapters.chapter3.settings import MAIN
 from washout.chapters.chapter3.views import Rows, name, present, rate, stored
 from washout.metrics import paired_interval, wilson
@@ -22,7 +19,6 @@ HYPOTHESES = {
     "H-W4": "an attacker who knows has most images misread and accepted",
 }
 COST = (0.01, 0.03)  # of H-W2
-KNOWS = ("nothing", "dropout", "dropout and crops")
 
 
 # ---- hypotheses --------------------------------------------------------------------------------
@@ -121,18 +117,6 @@ def _through(row: Row) -> str:
     return f"{100 * row.values['wrong_and_accepted'] / row.values['n']:.0f} %"
 
 
-def by_any(knowing: Rows, eps: float, knows: str) -> np.ndarray | None:
-    """Which images somebody gets through who knows no more than this, (n,) bool."""
-    own = [
-        row
-        for known in KNOWS[: KNOWS.index(knows) + 1]
-        for row in stored(knowing, knows=known, eps=eps)
-    ]
-    if not own or len({row.values["n"] for row in own}) > 1:
-        return None
-    return np.any([unpacked(row.values["through"], row.values["n"]) for row in own], axis=0)
-
-
 # ---- the chapter in a paragraph ----------------------------------------------------------------
 def conclusion(detections: Rows, curves: Rows, knowing: Rows) -> str:
     """What came out, what it costs, what does the work, and who gets past it."""
@@ -208,5 +192,9 @@ def _passes(detections: Rows, knowing: Rows) -> str:
                 f"{rate(r.values['wrong_and_accepted'], r.values['n'])} knowing {r.spec['knows']}"
                 for r in full[eps]
             )
-            text += f"At ε {eps:g} targeted PGD gets misread and accepted: {'; '.join(said)}. "
+            text += f"At ε {eps:g} targeted PGD gets misread and accepted: {'; '.join(said)}"
+            together = by_any(full[eps], eps, KNOWS[-1])
+            if together is not None:
+                text += f"; {rate(int(together.sum()), len(together))} by any of these"
+            text += ". "
     return text.strip()

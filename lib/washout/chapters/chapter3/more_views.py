@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from washout.chapters.bits import unpacked
 from washout.chapters.chapter3.settings import CROPS, MAIN
 from washout.chapters.chapter3.views import Rows, name, present, rate, stored
 
+KNOWS = ("nothing", "dropout", "dropout and crops")  # less and less is hidden
 RULE_NAMES = {
     "hybrid": "hybrid (the paper's)",
     "shared": "shared thresholds",
@@ -93,6 +97,18 @@ def show_seeds(rows: Rows, undefended: Rows) -> None:
     present([*rows, *undefended], lines, "Seeds: networks, draws and attacks.", "seeds")
 
 
+def by_any(knowing: Rows, eps: float, knows: str) -> np.ndarray | None:
+    """Which images somebody gets through who knows no more than this, (n,) bool."""
+    own = [
+        row
+        for known in KNOWS[: KNOWS.index(knows) + 1]
+        for row in stored(knowing, knows=known, eps=eps)
+    ]
+    if not own or len({row.values["n"] for row in own}) > 1:
+        return None
+    return np.any([unpacked(row.values["through"], row.values["n"]) for row in own], axis=0)
+
+
 def show_adaptive(rows: Rows) -> None:
     lines = [
         {
@@ -101,9 +117,11 @@ def show_adaptive(rows: Rows) -> None:
             "misread": rate(v["wrong"], v["n"]),
             "flagged": rate(v["flagged"], v["n"]),
             "misread and accepted": rate(v["wrong_and_accepted"], v["n"]),
+            "by any who knows no more": rate(int(any_.sum()), v["n"]) if any_ is not None else "",
         }
         for row in stored(rows)
         for v in [row.values]
+        for any_ in [by_any(rows, row.spec["eps"], row.spec["knows"])]
     ]
     present(rows, lines, "Adaptive: targeted PGD, judged with fresh dropout draws.", "adaptive")
 

@@ -98,7 +98,7 @@ def test_what_is_missing_and_how_long_it_may_take(book):
     assert found.loc["smoke", ["stored", "missing", "untimed"]].tolist() == [0, 4, 4]
 
 
-def test_a_full_test_set_is_scaled_from_the_row_about_most_images(tmp_path):
+def test_a_full_test_set_is_scaled_from_the_row_about_most_images(tmp_path, capsys):
     base = {"dataset": "mnist", "net": "lenet", "seed": 0}
     fgsm = {**base, "attack": "fgsm-min"}
     clean, through = {**base, "attack": "none"}, {"defense": "tvm"}
@@ -119,6 +119,8 @@ def test_a_full_test_set_is_scaled_from_the_row_about_most_images(tmp_path):
     assert found.loc["fgsm-min", "hours"] == pytest.approx(400 / 3600)
     assert found.loc["defenses", ["rows", "images"]].tolist() == [2, 100]
     assert found.loc["defenses", "hours"] == pytest.approx((100 + 1000) / 3600)
+    views.show_full_test_set(book)
+    assert "MNIST: the time of pgd-min, cw-fb2, deepfool-fb2, defenses" in capsys.readouterr().out
 
 
 def test_a_benchmark_is_read_or_not_run_yet_or_unknown(tmp_path, monkeypatch):

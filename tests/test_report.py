@@ -188,6 +188,17 @@ def test_one_of_many_parts_does_not_contradict_by_chance():
     assert report.judge_all(CLAIM, [fine] * 5).word == "holds"
 
 
+def test_parts_of_parts_are_corrected_too():
+    """What holds beside a weak contradiction does not lend it its p in a claim of claims."""
+    weak, fine = report.judge(CLAIM, 3, 15), report.judge(CLAIM, 90, 1)
+    assert weak.p < 0.05 / 6
+    inner = report.judge_all(CLAIM, [weak, fine])
+    assert inner.word == "contradicted"
+    assert inner.p == pytest.approx(2 * weak.p)
+    assert report.judge_all(CLAIM, [inner, *[fine] * 8]).word == "undecided"
+    assert report.judge_all(CLAIM, [fine, fine]).p == pytest.approx(2 * fine.p)
+
+
 @dataclass
 class Row:
     profile: str = "paper"

@@ -91,8 +91,8 @@ def main(words: list[str] | None = None) -> None:
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batches", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, nargs="+", help="10 100, on a GPU 100 1000")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--ways", nargs="+", choices=WAYS, help="beside eager; all there are")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -100,7 +100,8 @@ def main(words: list[str] | None = None) -> None:
     device = check_device(given.device)
     for name in ("threads", "rounds"):
         check_count(getattr(given, name), 1, name)
-    for count in given.batches:
+    batches = given.batches or ([100, 1000] if device.type == "cuda" else [10, 100])
+    for count in batches:
         check_count(count, 1, "batches")
     known = WAYS if device.type == "cuda" else WAYS[:-1]
     for way in given.ways or known:
@@ -110,7 +111,7 @@ def main(words: list[str] | None = None) -> None:
 
     rows = []
     for name in given.networks:
-        for count in given.batches:
+        for count in batches:
             torch.compiler.reset()
             runs = ways(name, count, device, asked)
             first = {way: seconds(run, device) for way, run in runs.items()}

@@ -5,8 +5,8 @@
 LeNet on 28 x 28 gray images, and on 32 x 32 color ones a ResNet-8, a ResNet-20 and the DenseNet of
 chapter 2's paper. Images and weights are random: a pass costs what it costs with others. Ways:
 
-    eager       as the attacks call a network
-    channels    the same with the channels of a pixel side by side in memory
+    eager       as a network comes; attacks run it like this on a GPU
+    channels    with the channels of a pixel side by side in memory; attacks do so on a CPU
     bf16        channels, and convolutions in bfloat16 (autocast)
     compiled    torch.compile (Inductor; on a CPU it calls a C++ compiler)
     graph       torch.compile with CUDA graphs, on a GPU

@@ -48,10 +48,12 @@ pictures.growing(growth, "size", 2, "as the pixels", "side in pixels", "time for
 # %% [markdown]
 # ## One gradient
 #
-# Attacks ask a network for one thing again and again: the loss's gradient in the image. Here it is run in other ways
-# than the attacks do: with the channels of a pixel side by side in memory, in bfloat16 as well, and compiled by
-# `torch.compile`, on a GPU also into a CUDA graph. Columns marked × say how many times as fast. The last column is
-# the share of pixels where bfloat16 turns the gradient's sign, which is all that FGSM, BIM and PGD take from it.
+# Attacks ask a network for one thing again and again: the loss's gradient in the image. *images/s* is how fast they
+# get it; on a CPU they lay the channels of a pixel side by side in memory for that. Columns marked × are other ways of
+# running the network, and how many times as fast they are: in bfloat16; compiled by `torch.compile`, which *pays after*
+# so many gradients; on a GPU also as a CUDA graph. The attacks use none of them: bfloat16 turns the sign of the
+# gradient in the share of pixels in the last column, and FGSM, BIM and PGD take nothing but the sign; compiling needs a
+# compiler, and pays only for rows that ask for more gradients than that.
 
 # %% tags=["remove-input"]
 views.show_gradients(performance.benchmark("gradients"))

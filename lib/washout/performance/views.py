@@ -79,7 +79,6 @@ def show_steps(growth: pd.DataFrame | None) -> None:
 
 
 WAYS = {
-    "channels": "channels last",
     "bf16": "bfloat16",
     "compiled": "compiled",
     "graph": "CUDA graph",
@@ -89,21 +88,30 @@ WAYS = {
 def show_gradients(gradients: pd.DataFrame | None) -> None:
     """One gradient in the image, way by way: a table for each device."""
     for device, rows in _devices(gradients):
+        usual = "eager" if device.startswith(GPU) else "channels"  # as attacks lay images out there
         lines = []
         for (network, images), own in rows.groupby(["network", "images"], sort=False):
             way = own.set_index("way")
+            speed, first = way["images_per_second"], way["first"].get("compiled", np.nan)
+            gain = 1 / speed[usual] - 1 / speed.get("compiled", np.nan)
             lines.append(
                 {
                     "network": network,
                     "images": images,
-                    "as called, images/s": way["images_per_second"]["eager"],
-                    **{f"{words}, ×": way["times_eager"].get(key) for key, words in WAYS.items()},
-                    "compiling, s": way["first"].get("compiled"),
+                    "images/s": speed[usual],
+                    **{f"{w}, ×": speed.get(key, np.nan) / speed[usual] for key, w in WAYS.items()},
+                    "compiling, s": first,
+                    "pays after, images": first / gain if gain > 0 else np.nan,
                     "other signs in bfloat16, %": 100 * way["signs"].get("bf16", np.nan),
                 }
             )
         table = pd.DataFrame(lines).dropna(axis=1, how="all")
         table = table.round({"compiling, s": 0, "other signs in bfloat16, %": 1})
+        table = table.round({f"{words}, ×": 2 for words in WAYS.values()})
+        if "pays after, images" in table:
+            table["pays after, images"] = [
+                f"{x:,.0f}" if x == x else "never" for x in table["pays after, images"]
+            ]
         caption = f"One gradient in the image, {machine(rows)}: ways of running a network"
         report.show(table, caption=caption, name=f"performance-gradients-{_kind(device)}")
     _missing("a gradient, way by way,", "gradients", gradients)

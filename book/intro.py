@@ -117,7 +117,7 @@ report.show(
 # **Limits.** What is shown so far was computed on two CPU cores: samples of the test images, networks that are smaller
 # or trained for fewer epochs than some of the papers', one seed except in chapter 3. {doc}`status` lists the rows that
 # wait for a GPU. Rates come with intervals for the draw of images; they do not speak of another training. The papers'
-# attackers do not know the defense; ours do as well, at the end of each chapter.
+# attackers do not know the defense; at the end of each chapter ours do.
 
 # %% [markdown]
 # ## The four papers

@@ -86,7 +86,7 @@ def mnist(claim: Claim, attacks: Sequence[tuple[Found, Found]], weaker: str) -> 
     """
     pair = [("ours", "jpeg23")]
     found = judge_all(claim, [over(claim, largest, pair, weaker) for _, largest in attacks])
-    first = [over(claim, smallest, pair).evidence for smallest, _ in attacks]
+    first = [over(claim, smallest, pair).evidence.split(" (")[0] for smallest, _ in attacks]
     if found.word == "not computed":
         return found
     return replace(found, evidence=f"{found.evidence}; beside them {'; '.join(first)}")

@@ -107,10 +107,10 @@ waiting = plans[(plans["profile"] == "paper") & (plans["stale"] + plans["missing
 if len(waiting):
     waiting = waiting[["chapter", "table", *counts]]
     waiting = waiting.assign(chapter=waiting["chapter"].str.removeprefix("chapter"))
-    caption = "Rows at the profile paper that wait for a GPU"
+    caption = "Rows of the profile “paper” that wait for a GPU"
     report.show(waiting, caption=caption, name="status-waiting")
 else:
-    print("None: every row at the profile paper is stored.")
+    print("None: every row of the profile “paper” is stored.")
 
 # %% [markdown]
 # ## Networks

@@ -160,6 +160,6 @@ def show_waiting(tables: Mapping[str, Rows]) -> None:
         return
     show(
         pd.DataFrame(lines),
-        caption="Rows of profile paper that wait, and what computes those of a table.",
+        caption="Rows of the profile “paper” that wait, and what computes those of a table.",
         name="chapter4-waiting",
     )

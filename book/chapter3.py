@@ -236,6 +236,9 @@ display(Markdown(report.errata(paper)))
 #
 # ### Which part does the work?
 #
+# Of pairs of thresholds that are equally right on validation images the one with the narrowest zone
+# counts. Where L and H meet, no crop is asked, and the hybrid is the uncertainty alone.
+#
 # Each variant of the hybrid has its thresholds chosen again by the same procedure; *uncertainty
 # alone* has one threshold, the best on validation images, and *crops alone* has none. *Strict* is the algorithm as
 # printed (more than C crops have to agree, which five of five can never do). *Shared* has one pair

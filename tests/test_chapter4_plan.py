@@ -106,6 +106,14 @@ def test_a_missing_row_says_what_computes_it():
             assert bool(table.flags(spec)) == (spec not in plain[name]), spec
 
 
+def test_a_run_for_one_attack_asks_for_its_specialist_and_no_other_attack():
+    specs = planned("smoke", attack="pgd")["detection"]
+    assert {spec["attack"] for spec in specs} <= {"pgd", ch.CLEAN, settings.NOISE}
+    assert "without-pgd" in {spec["trained"] for spec in specs}
+    unknown = planned("smoke", attack="bim")["detection"]
+    assert not any(spec["trained"].startswith("without") for spec in unknown)
+
+
 def test_all_three_seeds_are_planned_and_the_first_alone_goes_beyond():
     names = {seed: set(planned("paper", seeds=(seed,))) for seed in (0, 1, 2)}
     assert names[1] == names[2] < names[0]

@@ -89,29 +89,20 @@ def test_chapter2_with_a_composed_defense(tmp_path):
     assert stored.read_bytes().count(b"\n") == 4  # clean and PGD, with it and without
 
 
-def run_chapter4(attack: str, folder: Path) -> tuple[str, bytes]:
-    """What the notebook shows for one attack, and the stored rows of detectors."""
-    out = folder / "out.ipynb"
-    parameters = ["-p", "attack", attack, "-p", "profile", "smoke", "-p", "device", "cpu"]
-    done = papermill(str(CHAPTER4), str(out), *parameters, folder=folder)
+def test_chapter4_with_an_attack_that_no_detector_knows(tmp_path):
+    out = tmp_path / "out.ipynb"
+    parameters = ["-p", "attack", "bim", "-p", "profile", "smoke", "-p", "device", "cpu"]
+    done = papermill(str(CHAPTER4), str(out), *parameters, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     shown = text(out)
-    assert f"attack: {attack} | dataset: photos | profile: smoke" in shown
+    assert "attack: bim | dataset: photos | profile: smoke" in shown
     assert "Traceback" not in shown
-    stored = folder / "results" / "local" / "chapter4" / "detection.jsonl"
-    return shown, stored.read_bytes()
-
-
-def test_chapter4_with_an_attack_that_no_detector_knows_and_then_with_one_that_some_know(tmp_path):
-    shown, stored = run_chapter4("bim", tmp_path)
     assert "BIM, not stopping" in shown
     assert "BIM, not stopping, B" in shown  # through the autoencoders
     assert "BIM, not stopping, area in pool B" in shown  # by every detector
-    assert b'"attack":"bim"' in stored
-    assert b'"attack":"pgd"' not in stored
-    _, stored = run_chapter4("pgd", tmp_path)
-    assert b'"trained":"without-pgd"' in stored
-    assert b'"attack":"fgsm"' not in stored
+    stored = tmp_path / "results" / "local" / "chapter4" / "detection.jsonl"
+    assert b'"attack":"bim"' in stored.read_bytes()
+    assert b'"attack":"pgd"' not in stored.read_bytes()
 
 
 def test_an_impossible_parameter_stops_with_the_allowed_ones(tmp_path):
